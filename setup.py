@@ -1,0 +1,28 @@
+"""Installs RESTORE's packages. Dassl is left out on purpose: `pip install ./dassl-core .`, or bring upstream's."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="restore-prompts",
+    version="0.1.0",
+    description="RESTORE and the prompt-learning methods it is compared with, as Dassl trainers for CLIP",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*"]),
+    py_modules=["train", "parse_test_res", "needs"],
+    package_data={
+        "promptclip": ["weights/*"],
+        "datasets": ["embedded/**/*"],
+    },
+    install_requires=[
+        "torch>=2.2",
+        "torchvision",
+        "clip-anytorch>=2.6",
+        # clip-anytorch imports pkg_resources, which setuptools 82 dropped and 81 announces with a warning
+        "setuptools<81",
+        "yacs",
+        "tabulate",
+        "tqdm",
+    ],
+    extras_require={"test": ["pytest", "hypothesis", "ruff"]},
+)

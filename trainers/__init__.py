@@ -1,0 +1,11 @@
+"""The methods: one file each, registered with Dassl by being imported here."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from needs import require
+
+require("torch", "dassl", "clip")
+
+for _module in sorted(module.name for module in iter_modules(__path__)):
+    import_module(f"{__name__}.{_module}")
