@@ -1,0 +1,100 @@
+"""Load a CLIP by name, from a file, or the embedded one.
+
+Whatever the source, the result is `clip.model.CLIP` in float32 on the CPU, frozen and in eval mode.
+"""
+
+import pickle
+import warnings
+import zipfile
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+with warnings.catch_warnings():  # clip reads its version check from pkg_resources, which announces its own end
+    warnings.simplefilter("ignore")
+    import clip
+    from clip.model import CLIP, build_model
+
+EMBEDDED = {"EmojiCLIP": Path(__file__).parent / "weights" / "emojiclip.pt"}
+NEEDED = ("positional_embedding", "text_projection", "logit_scale", "token_embedding.weight", "ln_final.weight")
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+
+
+def backbone_names() -> list[str]:
+    """Names `load_clip` knows besides file paths."""
+    return [*clip.available_models(), *EMBEDDED]
+
+
+def load_clip(name: str) -> CLIP:
+    """Return the frozen CLIP that `name` stands for.
+
+    Args:
+        name: a name `clip` knows ("ViT-B/16": downloaded and checked by `clip` itself), an embedded one
+            ("EmojiCLIP"), or the path of OpenAI's TorchScript archive or of a state dict.
+
+    Raises:
+        ValueError: no such name or file, or the file does not hold CLIP's weights.
+        ConnectionError: a named model could not be downloaded.
+    """
+    with torch.random.fork_rng(devices=[]):  # clip draws random weights first; a run's own randomness starts after
+        model = _named(name) if name in clip.available_models() else _from_file(_path(name))
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.float().eval()
+
+
+def _named(name: str) -> CLIP:
+    try:
+        return clip.load(name, device="cpu", jit=False)[0]
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(
+            f"The weights of {name} could not be fetched ({error}). Download them where there is a network and "
+            f"put the file into ~/.cache/clip, or name the file itself: MODEL.BACKBONE.NAME /path/to/file.pt"
+        ) from error
+
+
+def _path(name: str) -> Path:
+    path = EMBEDDED.get(name, Path(name))
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ValueError(f"The backbone {name} is a folder; name the file of CLIP's weights inside it.")
+    near = get_close_matches(name, backbone_names(), n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise ValueError(f"There is no backbone named {name!r}, nor a file of that name{hint} Known: {backbone_names()}")
+
+
+def _from_file(path: Path) -> CLIP:
+    state = {key: value for key, value in _read_state(path).items() if key not in NOT_WEIGHTS}
+    missing = [key for key in NEEDED if not isinstance(state.get(key), torch.Tensor)]
+    if missing or not any(str(key).startswith("visual.") for key in state):
+        raise ValueError(
+            f"{path} does not hold CLIP's weights: it lacks {missing or 'the visual tower'}. Expected is OpenAI's "
+            f"TorchScript archive or the state dict of clip.model.CLIP."
+        )
+    try:
+        model = build_model(dict(state)).float()  # build_model rounds to half precision, so load the values once more
+        model.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
+        raise ValueError(f"{path} looks like CLIP's weights, but they do not fit together: {error}") from error
+    return model
+
+
+def _read_state(path: Path) -> dict:
+    try:
+        if _is_torchscript(path):
+            return torch.jit.load(str(path), map_location="cpu").state_dict()
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path} cannot be read as CLIP's weights ({reason}); download or copy it again.") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    return state if isinstance(state, dict) else {}
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())

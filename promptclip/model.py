@@ -1,0 +1,59 @@
+"""The frozen CLIP that every method prompts."""
+
+import torch
+from clip.model import CLIP
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptclip.packing import Layout, pack
+from promptclip.shift import FeatureShift
+from promptclip.text import TextTower
+from promptclip.tokens import ClassPrompts
+from promptclip.vision import VisionTower
+
+
+class PromptedCLIP:
+    """Both towers of a frozen CLIP, run with prompts; holds no learnable part and is never saved.
+
+    Args:
+        model: a CLIP from `load_clip`, on the device and in the precision it shall run in.
+    """
+
+    def __init__(self, model: CLIP) -> None:
+        self.model = model
+        self.text = TextTower(model)
+        self.vision = VisionTower(model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.logit_scale.device
+
+    def layout(self, classes: ClassPrompts) -> Layout:
+        """`classes` packed for `encode_text`, on the weights' device; make it once and keep it."""
+        return pack(classes).to(self.device)
+
+    def encode_image(
+        self, images: Tensor, prompts: list[Tensor | None] = (), shift: bool = False
+    ) -> tuple[Tensor, FeatureShift | None]:
+        """Features (B, D) of images (B, 3, H, W); see `VisionTower`."""
+        return self.vision(images, prompts, shift)
+
+    def encode_text(
+        self, layout: Layout, prompts: list[Tensor | None] = (), shift: bool = False
+    ) -> tuple[Tensor, FeatureShift | None]:
+        """Features (K, D) of K class prompts; see `TextTower`."""
+        return self.text(layout, prompts, shift)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:
+        """Features (N, D) of plain texts, without prompts and without gradient."""
+        length = self.model.context_length
+        chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
+        return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length)))[0] for chunk in chunks])
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """Cosine similarity times CLIP's frozen logit scale, (B, K); text features (K, D) or (B, K, D) (Eq. 4)."""
+        image, text = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
+        cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
+        return self.model.logit_scale.exp() * cosine
