@@ -16,38 +16,46 @@ from promptclip.tokens import ClassPrompts
 
 @dataclass(frozen=True)
 class Layout:
-    """P prefix tokens, K suffixes of T tokens in all, at most S in one; `row` and `cell` place them in a (K, S) grid.
+    """P prefix tokens and K suffixes, T suffix tokens in all and at most S in one. Made once by `pack`.
 
     Attributes:
-        prefix_ids, prefix_slot: (P,) token ids; learned context vector at each place or -1.
-        ids, slot, position, row: (T,) the same of the suffixes, position in the prompt, and which class.
-        cell: (T,) index of each suffix token in the flattened grid.
-        grid: (K * S,) index of the token that fills each cell; cells after an end token repeat a token, unseen.
+        prefix_ids, prefix_slot: (P,) token ids; number of the learned context vector at each place, or -1.
+        prefix_learned: (n',) places of the prefix where slot >= 0.
+        ids, slot, position, row: (T,) the same of the suffixes; position in the prompt; which class.
+        learned: (n'',) places of the suffixes where slot >= 0.
+        cell: (T,) index of each suffix token in the flattened (K, S) grid.
+        grid: (K * S,) index of the token that fills each cell; cells after an end token repeat it, unseen.
         end: (K,) index of each class's end token.
-        length: (K,) suffix lengths.
-        entries: (K,) tokens of a prompt that are words, not learned context.
-        ragged: whether any cell of the grid is empty.
+        entries: (K,) number of a prompt's tokens that are words, not learned.
+        prefix_mask, suffix_mask, end_mask: (P, P), (1, 1, S, P + S), (K, 1, 1, P + S), True where attention may look.
+        bare_prefix_mask, bare_suffix_mask: the same with learned tokens out of sight, for the shift.
+        shape: (P, K, S).
+        n_ctx: number of learned context vectors.
+        ragged: whether the grid has cells after an end token.
         specific: the context differs per class.
     """
 
     prefix_ids: Tensor
     prefix_slot: Tensor
+    prefix_learned: Tensor
     ids: Tensor
     slot: Tensor
     position: Tensor
     row: Tensor
+    learned: Tensor
     cell: Tensor
     grid: Tensor
     end: Tensor
-    length: Tensor
     entries: Tensor
+    prefix_mask: Tensor
+    suffix_mask: Tensor
+    end_mask: Tensor
+    bare_prefix_mask: Tensor
+    bare_suffix_mask: Tensor
+    shape: tuple[int, int, int]
+    n_ctx: int
     ragged: bool
     specific: bool
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(P, K, S)."""
-        return len(self.prefix_ids), len(self.length), len(self.grid) // len(self.length)
 
     def to(self, device: torch.device) -> "Layout":
         """The same layout on `device`."""
@@ -56,61 +64,50 @@ class Layout:
 
     def to_grid(self, x: Tensor) -> Tensor:
         """Packed (G, T, ...) to (G, K, S, ...)."""
-        _, classes, width = self.shape
         x = x.index_select(1, self.grid) if self.ragged else x
-        return x.unflatten(1, (classes, width))
+        return x.unflatten(1, self.shape[1:])
 
     def to_packed(self, x: Tensor) -> Tensor:
         """(G, K, S, ...) to packed (G, T, ...)."""
         x = x.flatten(1, 2)
         return x.index_select(1, self.cell) if self.ragged else x
 
-    def prefix_mask(self, without_prompts: bool = False) -> Tensor:
-        """(P, P) True where a prefix token attends: causal, learned tokens left out on request."""
-        size = len(self.prefix_ids)
-        mask = torch.ones(size, size, dtype=torch.bool, device=self.prefix_ids.device).tril()
-        return mask & (self.prefix_slot < 0) if without_prompts else mask
-
-    def suffix_mask(self, without_prompts: bool = False) -> Tensor:
-        """(1 or K, 1, S, P + S) True where a suffix token attends: the whole prefix, its own suffix causally."""
-        prefix, classes, width = self.shape
-        device = self.ids.device
-        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-        mask = torch.cat([torch.ones(width, prefix, dtype=torch.bool, device=device), causal], dim=1)[None]
-        if without_prompts:
-            own = (self.slot < 0)[self.grid].view(classes, width)
-            seen = torch.cat([(self.prefix_slot < 0).expand(classes, -1), own], dim=1)[:, None]
-            mask = mask & (seen if (self.slot >= 0).any() else seen[:1])
-        return mask[:, None]
-
-    def end_mask(self) -> Tensor:
-        """(K, 1, 1, P + S) True where the end token attends."""
-        prefix, _, width = self.shape
-        cells = torch.arange(prefix + width, device=self.ids.device)
-        return (cells < prefix + self.length[:, None])[:, None, None]
-
 
 def pack(prompts: ClassPrompts) -> Layout:
     """Lay out `prompts`; at least the start token is prefix and at least the end token suffix."""
     cut = _common(prompts)
-    rows = range(len(prompts))
     lengths = [len(ids) - cut for ids in prompts.ids]
-    width = max(lengths)
+    classes, width = len(lengths), max(lengths)
     starts = list(accumulate(lengths, initial=0))
-    grid = [starts[k] + min(s, lengths[k] - 1) for k in rows for s in range(width)]
-    pairs = [(k, s) for k in rows for s in range(lengths[k])]
+    pairs = [(k, s) for k in range(classes) for s in range(lengths[k])]
+    prefix_slot = torch.tensor(prompts.slots[0][:cut])
+    slot = torch.tensor([prompts.slots[k][cut + s] for k, s in pairs])
+    grid = torch.tensor([starts[k] + min(s, lengths[k] - 1) for k in range(classes) for s in range(width)])
+
+    causal_prefix = torch.ones(cut, cut, dtype=torch.bool).tril()
+    causal = torch.cat([torch.ones(width, cut, dtype=torch.bool), torch.ones(width, width, dtype=torch.bool).tril()], 1)
+    words = torch.cat([(prefix_slot < 0).expand(classes, -1), (slot < 0)[grid].view(classes, width)], dim=1)
+    words = words if (slot >= 0).any() else words[:1]  # one mask serves all where only the prefix is learned
     return Layout(
         prefix_ids=torch.tensor(prompts.ids[0][:cut]),
-        prefix_slot=torch.tensor(prompts.slots[0][:cut]),
+        prefix_slot=prefix_slot,
+        prefix_learned=(prefix_slot >= 0).nonzero().squeeze(1),
         ids=torch.tensor([prompts.ids[k][cut + s] for k, s in pairs]),
-        slot=torch.tensor([prompts.slots[k][cut + s] for k, s in pairs]),
+        slot=slot,
         position=torch.tensor([cut + s for _, s in pairs]),
         row=torch.tensor([k for k, _ in pairs]),
+        learned=(slot >= 0).nonzero().squeeze(1),
         cell=torch.tensor([k * width + s for k, s in pairs]),
-        grid=torch.tensor(grid),
-        end=torch.tensor([starts[k] + lengths[k] - 1 for k in rows]),
-        length=torch.tensor(lengths),
+        grid=grid,
+        end=torch.tensor([end - 1 for end in starts[1:]]),
         entries=torch.tensor([sum(slot < 0 for slot in slots) for slots in prompts.slots]),
+        prefix_mask=causal_prefix,
+        suffix_mask=causal[None, None],
+        end_mask=(torch.arange(cut + width) < cut + torch.tensor(lengths)[:, None])[:, None, None],
+        bare_prefix_mask=causal_prefix & (prefix_slot < 0),
+        bare_suffix_mask=(causal & words[:, None])[:, None],
+        shape=(cut, classes, width),
+        n_ctx=prompts.n_ctx,
         ragged=min(lengths) < width,
         specific=prompts.class_specific,
     )

@@ -38,6 +38,11 @@ class FeatureShift(NamedTuple):
         return values.mean(dim=1)
 
 
+def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""
+    return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).square().sum(dim)
+
+
 def root(squares: Tensor) -> Tensor:
     """Square root whose gradient is zero, not infinite, where a block shifts nothing."""
     return squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from promptclip.block import attend, finish, heads
 from promptclip.packing import Layout
-from promptclip.shift import FeatureShift, root
+from promptclip.shift import FeatureShift, root, square_sum
 
 
 class TextTower:
@@ -33,16 +33,17 @@ class TextTower:
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
         prefix, suffix = self._embed(layout, prompts[0])  # (G, P, W), (G, T, W)
-        masks = [(layout.prefix_mask(w), layout.suffix_mask(w)) for w in (False, True)[: 1 + shift]]
+        masks = [(layout.prefix_mask, layout.suffix_mask), (layout.bare_prefix_mask, layout.bare_suffix_mask)]
+        masks = masks[: 1 + shift]
         norms = []
         for number, block in enumerate(self.blocks[:-1]):
             if number and prompts[number] is not None:
-                prefix, suffix = self._replace(layout, prompts[number], prefix, suffix)
+                prefix, suffix = self._place(layout, prompts[number], prefix, suffix)
             prefix, suffix, norm = self._block(block, layout, prefix, suffix, masks)
             norms.append(norm)
         last, context = self.blocks[-1], prompts[-1] if len(self.blocks) > 1 else None
         if context is not None:
-            prefix, suffix = self._replace(layout, context, prefix, suffix)
+            prefix, suffix = self._place(layout, context, prefix, suffix)
         if shift:
             _, suffix, norm = self._block(last, layout, prefix, suffix, masks)
             norms.append(norm)
@@ -57,14 +58,13 @@ class TextTower:
     def _check(self, layout: Layout, prompts: list[Tensor | None]) -> None:
         if len(prompts) > len(self.blocks):
             raise ValueError(f"There are prompts for {len(prompts)} blocks, but the text tower has {len(self.blocks)}.")
-        places = 1 + int(max(layout.prefix_slot.max(), layout.slot.max()))
         for number, prompt in enumerate(prompts):
-            if prompt is not None and prompt.shape[-2] != places:
+            if prompt is not None and prompt.shape[-2] != layout.n_ctx:
                 raise ValueError(
                     f"The text prompt of block {number} has {prompt.shape[-2]} tokens, but the class prompts have "
-                    f"{places} places for learned tokens."
+                    f"{layout.n_ctx} places for learned tokens."
                 )
-        if places and prompts[0] is None:
+        if layout.n_ctx and prompts[0] is None:
             raise ValueError("The class prompts have places for learned tokens, so block 0 needs a context.")
 
     def _embed(self, layout: Layout, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -80,17 +80,19 @@ class TextTower:
             return prefix, suffix
         context = context.to(dtype)
         if layout.specific:
-            learned = (layout.slot >= 0).nonzero().squeeze(1)
+            learned = layout.learned
             return prefix, suffix.index_add(1, learned, context[layout.row[learned], layout.slot[learned]][None])
         context = context if context.dim() == 3 else context[None]  # (G, n, W)
         groups = len(context)
-        prefix = _insert(prefix.expand(groups, -1, -1), layout.prefix_slot, context, add=True)
-        return prefix, _insert(suffix.expand(groups, -1, -1), layout.slot, context, add=True)
+        return self._place(layout, context, prefix.expand(groups, -1, -1), suffix.expand(groups, -1, -1), add=True)
 
     @staticmethod
-    def _replace(layout: Layout, prompt: Tensor, prefix: Tensor, suffix: Tensor) -> tuple[Tensor, Tensor]:
+    def _place(layout: Layout, prompt: Tensor, prefix: Tensor, suffix: Tensor, add: bool = False) -> tuple:
+        """Put (or add) the prompt (G or 1, n, W) at the learned places of prefix and suffixes."""
         prompt = prompt.to(prefix.dtype).expand(len(prefix), -1, -1)
-        return _insert(prefix, layout.prefix_slot, prompt), _insert(suffix, layout.slot, prompt)
+        put = torch.index_add if add else torch.index_copy
+        parts = ((prefix, layout.prefix_learned, layout.prefix_slot), (suffix, layout.learned, layout.slot))
+        return tuple(put(x, 1, at, prompt.index_select(1, slot[at])) if len(at) else x for x, at, slot in parts)
 
     @staticmethod
     def _block(
@@ -103,9 +105,7 @@ class TextTower:
         outputs = []
         for prefix_mask, suffix_mask in masks:
             attended = layout.to_packed(attend(sq, sk, sv, suffix_mask))
-            outputs.append(
-                (finish(block, prefix, attend(pq, pk, pv, prefix_mask)), finish(block, suffix, attended)),
-            )
+            outputs.append((finish(block, prefix, attend(pq, pk, pv, prefix_mask)), finish(block, suffix, attended)))
         (prefix, suffix), norm = outputs[0], None
         if len(outputs) == 2:
             norm = _shift_norm(layout, prefix - outputs[1][0], suffix - outputs[1][1])
@@ -117,17 +117,8 @@ class TextTower:
         q, sk, sv = heads(block, suffix, rows=layout.end)
         _, pk, pv = heads(block, prefix, rows=layout.prefix_ids.new_zeros(1))
         keys, values = _behind(pk, layout.to_grid(sk)), _behind(pv, layout.to_grid(sv))
-        attended = attend(q[:, :, None], keys, values, layout.end_mask()).squeeze(2)
+        attended = attend(q[:, :, None], keys, values, layout.end_mask).squeeze(2)
         return finish(block, suffix.index_select(1, layout.end), attended)
-
-
-def _insert(x: Tensor, slot: Tensor, prompt: Tensor, add: bool = False) -> Tensor:
-    """Put (or add) prompt (G, n, W) at the places of x (G, N, W) that `slot` (N,) gives to learned tokens."""
-    places = (slot >= 0).nonzero().squeeze(1)
-    if not len(places):
-        return x
-    values = prompt.index_select(1, slot[places])
-    return x.index_add(1, places, values) if add else x.index_copy(1, places, values)
 
 
 def _behind(prefix: Tensor, suffix: Tensor) -> Tensor:
@@ -137,8 +128,7 @@ def _behind(prefix: Tensor, suffix: Tensor) -> Tensor:
 
 def _shift_norm(layout: Layout, prefix: Tensor, suffix: Tensor) -> Tensor:
     """(K,) Frobenius norm of the shift at the tokens that are not learned, each class counting the shared prefix."""
-    prefix, suffix = prefix.float() if prefix.dtype == torch.half else prefix, suffix
-    squares = suffix.to(prefix.dtype).square().sum(-1) * (layout.slot < 0)  # (G, T)
-    own = squares.new_zeros(len(squares), len(layout.length)).index_add(1, layout.row, squares)
-    shared = (prefix.square().sum(-1) * (layout.prefix_slot < 0)).sum(-1, keepdim=True)
+    squares = square_sum(suffix, -1) * (layout.slot < 0)  # (G, T)
+    own = squares.new_zeros(len(squares), len(layout.end)).index_add(1, layout.row, squares)
+    shared = (square_sum(prefix, -1) * (layout.prefix_slot < 0)).sum(-1, keepdim=True)
     return root(own + shared).mean(0)

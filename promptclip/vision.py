@@ -6,7 +6,7 @@ from torch import Tensor
 
 from promptclip.block import attend, finish, heads
 from promptclip.prompts import is_vit
-from promptclip.shift import FeatureShift, root
+from promptclip.shift import FeatureShift, root, square_sum
 
 
 class VisionTower:
@@ -78,7 +78,7 @@ class VisionTower:
             return out, out.new_zeros(len(out))
         bare = attend(q[:, :words], k[:, :words], v[:, :words])
         moved = out[:, :words] - finish(block, x[:, :words], bare)
-        return out, root(moved.float().square().sum((1, 2)) if moved.dtype == torch.half else moved.square().sum((1, 2)))
+        return out, root(square_sum(moved, (1, 2)))
 
     @staticmethod
     def _last_block(block: torch.nn.Module, x: Tensor) -> Tensor:

@@ -1,0 +1,146 @@
+"""The fast towers against the plain oracle: features, shifts and gradients, whatever the prompts."""
+
+import clip.model
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptclip.model import PromptedCLIP
+from promptclip.tokens import POSITIONS, ClassPrompts
+
+NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "Annual Crop Land", "tench", "a"]
+LAYERS = 12
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = clip.model.CLIP(32, 24, LAYERS, 128, 8, 77, 49408, 64, 1, LAYERS).double().eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.normal_(std=0.1) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
+    # clip computes LayerNorm in float32; the comparison in double wants no rounding on the way
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.__class__ = torch.nn.LayerNorm
+    return model
+
+
+def prompts(generator, depth, n, width, *lead):
+    shapes = [(*lead, n, width)] + [(n, width)] * (depth - 1)
+    return [torch.randn(shape, generator=generator, dtype=torch.double).mul(0.3).requires_grad_() for shape in shapes]
+
+
+def close(ours, reference):
+    return torch.allclose(ours, reference, rtol=1e-8, atol=1e-10)
+
+
+def check(ours, reference, learned):
+    """Features, shifts and the gradients of a random functional of both agree."""
+    assert close(ours[0], reference[0])
+    assert close(ours[1].norm, reference[1])
+    weight = torch.linspace(-1, 1, reference[0].numel(), dtype=torch.double).view_as(reference[0])
+    total = [(pair[0] * weight).sum() + (norm * norm.detach().cos()).sum() for pair, norm in
+             ((ours, ours[1].norm), (reference, reference[1]))]
+    gradients = [torch.autograd.grad(value, learned, retain_graph=True) for value in total]
+    for ours, reference in zip(*gradients, strict=True):
+        assert close(ours, reference)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5),
+    n=st.integers(1, 16),
+    depth=st.integers(1, LAYERS),
+    position=st.sampled_from(POSITIONS),
+    words=st.sampled_from(["", "a photo of a"]),
+    specific=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_text_tower_equals_the_oracle(model, names, n, depth, position, words, specific, seed):
+    words = words if n <= 4 else ""
+    depth = 1 if specific else depth
+    classes = ClassPrompts.with_context(names, n, words, position, specific)
+    learned = prompts(torch.Generator().manual_seed(seed), depth, n, 64, *([len(names)] if specific else []))
+    tower = PromptedCLIP(model)
+    ours = tower.encode_text(tower.layout(classes), learned, shift=True)
+    check(ours, oracle.text(model, classes, learned), learned)
+    assert ours[1].entries.tolist() == [64 * (len(row) - n) for row in classes.ids]
+    without_shift, nothing = tower.encode_text(tower.layout(classes), learned)
+    assert nothing is None and close(without_shift, ours[0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(batch=st.integers(1, 3), n=st.integers(1, 8), depth=st.integers(1, LAYERS), seed=st.integers(0, 99))
+def test_vision_tower_equals_the_oracle(model, batch, n, depth, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(batch, 3, 24, 24, generator=generator, dtype=torch.double)
+    learned = prompts(generator, depth, n, 128)
+    tower = PromptedCLIP(model)
+    ours = tower.encode_image(images, learned, shift=True)
+    check(ours, oracle.vision(model, images, learned), learned)
+    without_shift, nothing = tower.encode_image(images, learned)
+    assert nothing is None and close(without_shift, ours[0])
+
+
+def test_without_prompts_the_towers_are_clip(model):
+    tower = PromptedCLIP(model)
+    images = torch.randn(2, 3, 24, 24, dtype=torch.double)
+    assert close(tower.encode_image(images)[0], model.encode_image(images))
+    texts = ["a photo of a cat.", "forest", "an origami of the general hummer suv"]
+    assert close(tower.encode_texts(texts, batch=2), model.encode_text(clip.tokenize(texts)))
+    logits = tower.logits(tower.encode_image(images)[0], tower.encode_texts(texts))
+    assert close(logits, model(images, clip.tokenize(texts))[0])
+    image_shift = tower.encode_image(images, shift=True)[1]
+    assert image_shift.norm.max() < 1e-100  # nothing prompts, so nothing shifts
+
+
+def test_one_context_per_image_is_a_batch_of_text_passes(model):
+    classes = ClassPrompts.with_context(["cat", "annual crop land"], 3)
+    tower = PromptedCLIP(model)
+    layout = tower.layout(classes)
+    contexts = torch.randn(4, 3, 64, dtype=torch.double)
+    together = tower.encode_text(layout, [contexts])[0]
+    assert together.shape == (4, 2, 32)
+    for one, context in zip(together, contexts, strict=True):
+        assert close(one, tower.encode_text(layout, [context])[0])
+    images = torch.randn(4, 32, dtype=torch.double)
+    for row, image, text in zip(tower.logits(images, together), images, together, strict=True):
+        assert close(row, tower.logits(image[None], text)[0])
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_longest_name_and_many_classes(model, count):
+    longest = " ".join(["cat"] * (77 - 2 - 4 - 1))
+    names = [longest, *(f"cat {i}" for i in range(count - 1))]
+    classes = ClassPrompts.with_context(names, 4, "a photo of a")
+    assert len(classes.ids[0]) == 77
+    learned = prompts(torch.Generator().manual_seed(1), 2, 4, 64)
+    tower = PromptedCLIP(model)
+    with torch.no_grad():
+        features = tower.encode_text(tower.layout(classes), learned)[0]
+        some = ClassPrompts.with_context([names[i] for i in (0, count // 2, count - 1)], 4, "a photo of a")
+        assert close(features[[0, count // 2, count - 1]], oracle.text(model, some, learned)[0])
+
+
+def test_sentences(model):
+    tower = PromptedCLIP(model)
+    layout = tower.layout(ClassPrompts.with_context(["cat"], 2))
+    with pytest.raises(ValueError, match="3 tokens, but the class prompts have 2 places"):
+        tower.encode_text(layout, [torch.zeros(3, 64)])
+    with pytest.raises(ValueError, match="block 0 needs a context"):
+        tower.encode_text(layout)
+    with pytest.raises(ValueError, match="text tower has 12"):
+        tower.encode_text(layout, [torch.zeros(2, 64)] * 13)
+    with pytest.raises(ValueError, match="vision tower has 12"):
+        tower.encode_image(torch.zeros(1, 3, 24, 24), [torch.zeros(2, 128)] * 13)
+
+
+def test_a_resnet_takes_no_prompts():
+    model = clip.model.CLIP(32, 32, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 1).eval()
+    tower = PromptedCLIP(model)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(tower.encode_image(images)[0], model.encode_image(images))
+    with pytest.raises(ValueError, match="ResNet"):
+        tower.encode_image(images, [torch.zeros(2, 64)])
