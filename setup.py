@@ -8,7 +8,7 @@ setup(
     description="RESTORE and the prompt-learning methods it is compared with, as Dassl trainers for CLIP",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*"]),
+    packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*", "runs*"]),
     py_modules=["train", "parse_test_res", "needs"],
     package_data={
         "promptclip": ["weights/*"],

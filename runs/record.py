@@ -1,0 +1,146 @@
+"""The record of a run: `config.yaml`, what was asked for, and `metrics.json`, what came of it.
+
+Both are written in one step (a temporary file, then a rename), so a killed run leaves no half of either.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dassl.config import get_cfg_default
+from yacs.config import CfgNode
+
+from runs.config import extend_by_trainer, flatten
+
+# Keys that change where and how fast a run is done, not its result.
+WITHOUT_EFFECT = frozenset(
+    {
+        "DATALOADER.NUM_WORKERS",
+        "DATASET.ROOT",
+        "OUTPUT_DIR",
+        "RESUME",
+        "TEST.COMPUTE_CMAT",
+        "TEST.PER_CLASS_RESULT",
+        "TRAIN.CHECKPOINT_FREQ",
+        "TRAIN.PRINT_FREQ",
+        "USE_CUDA",
+        "VERBOSE",
+        "VERSION",
+    }
+)
+# Keys in which the runs of one experiment (one row of a table) differ.
+WITHIN_EXPERIMENT = frozenset({"DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES", "SEED"})
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader, or a kill, never meets half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def effective(flat: dict[str, Any], trainer: str) -> dict[str, Any]:
+    """The keys of a flattened configuration that can change the result of a run by `trainer`.
+
+    Other methods' sections are left out, so that a method added later leaves earlier runs valid.
+    """
+    without_methods = get_cfg_default()
+    before = set(flatten(without_methods))
+    extend_by_trainer(without_methods, trainer)
+    own = set(flatten(without_methods)) - before
+    return {
+        key: value
+        for key, value in flat.items()
+        if key not in WITHOUT_EFFECT and (key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key in own)
+    }
+
+
+def experiment_id(cfg: CfgNode) -> str:
+    """Eight hex digits shared by the runs that differ only in seed, data set and class subset."""
+    settings = effective(flatten(cfg), cfg.TRAINER.NAME)
+    kept = {key: value for key, value in settings.items() if key not in WITHIN_EXPERIMENT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def differences(cfg: CfgNode, stored: dict[str, Any]) -> list[str]:
+    """`KEY: stored -> asked for`, for every key that can change the result; `stored` as read from config.yaml."""
+    trainer = cfg.TRAINER.NAME
+    asked, there = (effective(_plain(flatten(node)), trainer) for node in (cfg, stored))
+    unset = "(not set)"
+    return [
+        f"{key}: {there.get(key, unset)!r} -> {asked.get(key, unset)!r}"
+        for key in sorted(asked.keys() | there.keys())
+        if asked.get(key, unset) != there.get(key, unset)
+    ]
+
+
+def _plain(flat: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, as yaml and JSON give them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
+
+
+def write_config(cfg: CfgNode, directory: Path) -> None:
+    """Write the resolved configuration to `directory`/config.yaml, as plain yaml (tuples as lists)."""
+
+    def plain(node: CfgNode) -> dict[str, Any]:
+        leaf = {key: list(value) if isinstance(value, tuple) else value for key, value in node.items()}
+        return {key: plain(value) if isinstance(value, CfgNode) else value for key, value in leaf.items()}
+
+    write_atomically(directory / "config.yaml", yaml.safe_dump(plain(cfg)))
+
+
+def read_config(directory: Path) -> dict[str, Any] | None:
+    """What config.yaml in `directory` holds; None if there is none. Raises ValueError if it is damaged."""
+    path = directory / "config.yaml"
+    if not path.is_file():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged; move its directory away or choose another --output-dir.")
+    return content
+
+
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """What metrics.json in `directory` holds; None if there is none. Raises ValueError if it is damaged."""
+    path = directory / "metrics.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # not UTF-8 or not JSON
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged; delete it to have the run finished again.")
+    return content
+
+
+def write_record(record: dict[str, Any], directory: Path) -> None:
+    """Write `record` to `directory`/metrics.json."""
+    write_atomically(directory / "metrics.json", json.dumps(record, indent=2) + "\n")
+
+
+def begin_record(cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
+    """The record of a run that is not complete yet.
+
+    `mode` is "train" or "eval"; `checkpoint` what an evaluation reads, see `runs.checkpoint.identify`.
+    """
+    trained_epochs = None if checkpoint is None else checkpoint["epoch"]
+    return {
+        "complete": False,
+        "mode": mode,
+        "trainer": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "shots": cfg.DATASET.NUM_SHOTS,
+        "seed": cfg.SEED,
+        "epoch": cfg.OPTIM.MAX_EPOCH if mode == "train" else trained_epochs,
+        "backbone": cfg.MODEL.BACKBONE.NAME,
+        "experiment": experiment_id(cfg),
+        "checkpoint": checkpoint,
+    }

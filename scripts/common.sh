@@ -1,0 +1,213 @@
+# shellcheck shell=bash
+# What the scripts of all methods share. A method's script sources this file, names its trainer and its usual
+# configuration with `method`, and calls one of the protocols at the end of this file.
+#
+# From the environment, everywhere:
+#   DATA      directory that holds the data sets; not needed for the embedded emojinet and emojinet_mono
+#   TRAINER   registered name of the method      CFG     file stem in configs/trainers/$TRAINER/
+#   SHOTS     training images a class (16)       EPOCHS  in place of the yaml's; the runs go to $CFG-ep$EPOCHS
+#   LOADEP    epoch to evaluate (the last)       OUTPUT  root of all results (output)
+#   PYTHON    interpreter (python)               CHECKPOINT_FREQ  keep every so many epochs (see train_run)
+# Arguments after DATASET and SEED go to train.py: KEY VALUE pairs that override the yaml files.
+set -euo pipefail
+
+: "${PYTHON:=python}" "${SHOTS:=16}" "${OUTPUT:=output}" "${DATA:=}"
+[[ -z $DATA || $DATA == /* ]] || DATA=$PWD/$DATA
+[[ $OUTPUT == /* || $OUTPUT == output ]] || OUTPUT=$PWD/$OUTPUT
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+"$PYTHON" -c '' 2>/dev/null || fail "there is no interpreter $PYTHON; set PYTHON, as in PYTHON=python3"
+"$PYTHON" - <<'EOF' || exit 2
+import sys
+from needs import require
+try:
+    require("torch", "torchvision", "clip", "dassl", "yacs", "tabulate")
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}")
+EOF
+
+# method TRAINER CFG: the method, and its configuration on the field's data sets.
+method() {
+    : "${TRAINER:=$1}"
+    usual_cfg=$2
+}
+
+# use DATASET SEED [KEY VALUE ...]: sets dataset, seed, extra, their yaml files, and name (the configuration's in paths).
+use() {
+    dataset=$1 seed=$2 extra=("${@:3}")
+    dataset_yaml=configs/datasets/$dataset.yaml
+    local cfg=${CFG:-$usual_cfg}
+    [[ -n ${CFG:-} || $dataset != emojinet* ]] || cfg=emojiclip # the embedded backbone belongs to these
+    yaml=configs/trainers/$TRAINER/$cfg.yaml
+    name=$cfg${EPOCHS:+-ep$EPOCHS}
+    [[ $seed =~ ^-?[0-9]+$ ]] || fail "SEED must be a whole number, not $seed; the arguments are DATASET SEED"
+    if [[ -z $DATA && $dataset != emojinet* ]]; then
+        fail "set DATA to the directory that holds $dataset, as in DATA=/data; only emojinet and emojinet_mono are embedded"
+    fi
+}
+
+# last_epoch DIRECTORY: how many epochs the run there is trained, by its own config.yaml or the method's yaml.
+last_epoch() {
+    local file=$1/config.yaml epochs
+    [[ -f $file ]] || file=$yaml
+    epochs=$(sed -n 's/^ *MAX_EPOCH: *\([0-9][0-9]*\).*/\1/p' "$file" | tail -n 1)
+    [[ -n $epochs ]] || fail "$file names no MAX_EPOCH; set LOADEP to the epoch of the checkpoint"
+    echo "$epochs"
+}
+
+# run DIRECTORY SUBSET [train.py's arguments ...]: one run of the method in `use`. With QUIET set it is one line.
+run() {
+    local directory=$1 subset=$2
+    shift 2
+    local command=(
+        "$PYTHON" train.py --root "$DATA" --seed "$seed" --trainer "$TRAINER" --output-dir "$directory"
+        --dataset-config-file "$dataset_yaml" --config-file "$yaml" "$@"
+        DATASET.NUM_SHOTS "$SHOTS" DATASET.SUBSAMPLE_CLASSES "$subset"
+    )
+    [[ -z ${EPOCHS:-} ]] || command+=(OPTIM.MAX_EPOCH "$EPOCHS")
+    command+=(${extra[@]+"${extra[@]}"})
+    if [[ -z ${QUIET:-} ]]; then
+        "${command[@]}"
+        return
+    fi
+    local began=$SECONDS
+    printf '%-44s' "$QUIET"
+    "${command[@]}" >/dev/null || fail_after_line $? # log.txt has it all
+    printf '%6s %%  %5d s\n' "$(accuracy "$directory")" $((SECONDS - began))
+}
+
+# End the script with a status, below the line that `run` began.
+fail_after_line() {
+    echo
+    exit "$1"
+}
+
+# The accuracy in a run's record, with one decimal.
+accuracy() {
+    local value
+    value=$(sed -n 's/^ *"accuracy": \([0-9.e+-]*\),*$/\1/p' "$1/metrics.json")
+    LC_ALL=C printf '%.1f' "${value:-0}"
+}
+
+# train_run DIRECTORY SUBSET: train. Every epoch is kept while it runs, so that a broken run resumes where it was;
+# only the last is left when it is finished, unless CHECKPOINT_FREQ asked for more.
+train_run() {
+    run "$1" "$2" TRAIN.CHECKPOINT_FREQ "${CHECKPOINT_FREQ:-1}"
+    [[ -z ${CHECKPOINT_FREQ:-} ]] || return 0
+    local last file
+    last=$(last_epoch "$1")
+    for file in "$1"/*/model.pth.tar-*; do
+        [[ ! -e $file || $file == *-"$last" ]] || rm -- "$file"
+    done
+}
+
+# test_run DIRECTORY SUBSET [MODEL_DIR]: evaluate the checkpoint in MODEL_DIR; a zero-shot method has none.
+test_run() {
+    local model=() epoch
+    if [[ -n ${3:-} ]]; then
+        epoch=${LOADEP:-${EPOCHS:-$(last_epoch "$3")}}
+        model=(--model-dir "$3" --load-epoch "$epoch")
+    fi
+    run "$1" "$2" --eval-only ${model[@]+"${model[@]}"}
+}
+
+# ---- protocols ----
+
+# base2new_dir train_base|test_base|test_new: where the run of `use` goes in the family's tree.
+base2new_dir() {
+    echo "$OUTPUT/base2new/$1/$dataset/shots_$SHOTS/$TRAINER/$name/seed$seed"
+}
+
+# base2new_train [DATASET] [SEED] [KEY VALUE ...]: train on the first half of the classes; alone, the demonstration.
+base2new_train() {
+    if (($# == 0)); then
+        demonstration
+        return
+    fi
+    use "$1" "${2:-1}" "${@:3}"
+    train_run "$(base2new_dir train_base)" base
+}
+
+# base2new_test [DATASET] [SEED] [KEY VALUE ...]: evaluate that training on the other half of the classes.
+base2new_test() {
+    use "${1:-emojinet}" "${2:-1}" "${@:3}"
+    test_run "$(base2new_dir test_new)" new "$(base2new_dir train_base)"
+}
+
+# zeroshot_base2new [DATASET] [KEY VALUE ...]: evaluate on either half what learns nothing.
+zeroshot_base2new() {
+    use "${1:-emojinet}" 1 "${@:2}"
+    local subset
+    for subset in base new; do
+        QUIET=${QUIET:+"test  $TRAINER, $subset classes"} test_run "$(base2new_dir "test_$subset")" "$subset"
+    done
+}
+
+# base2new_both DATASET SEED [KEY VALUE ...]: train and evaluate, one line each.
+base2new_both() {
+    QUIET="train $TRAINER, seed $2${EPOCHS:+, $EPOCHS epochs}: base" base2new_train "$@"
+    QUIET="test  $TRAINER, seed $2${EPOCHS:+, $EPOCHS epochs}: new" base2new_test "$@"
+}
+
+# The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table.
+demonstration() {
+    local each
+    echo "$TRAINER on EmojiNet: train on its base classes, test on base and on new ones."
+    echo "Finished runs are kept: break off when you like, the same command goes on."
+    echo
+    for each in 1 2 3; do
+        base2new_both emojinet "$each"
+    done
+    TRAINER=ZeroshotCLIP EPOCHS='' QUIET=1 zeroshot_base2new emojinet
+    "$PYTHON" -m report.base2new "$OUTPUT/base2new" --dataset EmojiNet
+    echo
+    echo "Logs: $OUTPUT/base2new/*/emojinet/*/*/*/seed*/log.txt"
+}
+
+# sweep [DATASET] [KEY VALUE ...]: SEEDS (1 2 3) by EPOCHS (a list; else the yaml's), then the mean over seeds.
+sweep() {
+    local target=${1:-emojinet} epochs=${EPOCHS:-yaml} each one
+    for one in $epochs; do
+        EPOCHS=${one#yaml}
+        for each in ${SEEDS:-1 2 3}; do
+            base2new_both "$target" "$each" "${@:2}"
+        done
+    done
+    for one in $epochs; do
+        EPOCHS=${one#yaml}
+        use "$target" 1
+        "$PYTHON" parse_test_res.py "$(dirname "$(base2new_dir train_base)")"
+        "$PYTHON" parse_test_res.py "$(dirname "$(base2new_dir test_new)")" --test-log
+    done
+}
+
+# fewshot [DATASET] [SEED] [KEY VALUE ...]: train and test on all classes, for every number of shots in the list SHOTS.
+fewshot() {
+    local list=$SHOTS each
+    use "${1:-emojinet}" "${2:-1}" "${@:3}"
+    for each in $list; do
+        SHOTS=$each QUIET="$TRAINER, $dataset, $each shots, seed $seed" \
+            train_run "$OUTPUT/$dataset/$TRAINER/${name}_${each}shots/seed$seed" all
+    done
+}
+
+# xd_train [DATASET] [SEED] [KEY VALUE ...]: train on all classes of a source data set, SOURCE or imagenet.
+xd_train() {
+    use "${1:-${SOURCE:-imagenet}}" "${2:-1}" "${@:3}"
+    train_run "$OUTPUT/$dataset/$TRAINER/${name}_${SHOTS}shots/seed$seed" all
+}
+
+# xd_test DATASET [SEED] [KEY VALUE ...]: evaluate that training on another data set.
+xd_test() {
+    (($# > 0)) || fail "the arguments are DATASET [SEED]: the data set to evaluate on what SOURCE (imagenet) trained"
+    use "$1" "${2:-1}" "${@:3}"
+    local source=${SOURCE:-imagenet}
+    [[ -n ${SOURCE:-} || $dataset != emojinet* ]] || source=emojinet
+    test_run "$OUTPUT/evaluation/$TRAINER/${name}_${SHOTS}shots/$dataset/seed$seed" all \
+        "$OUTPUT/$source/$TRAINER/${name}_${SHOTS}shots/seed$seed"
+}

@@ -1,0 +1,100 @@
+"""One run, from the command line that every script of the CoOp family uses.
+
+python train.py --root /data --seed 1 --trainer RESTORE_m \\
+    --dataset-config-file configs/datasets/oxford_pets.yaml \\
+    --config-file configs/trainers/RESTORE_m/vit_b16_c2_ep10_batch4.yaml \\
+    --output-dir output/pets/seed1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+
+Its directory gets log.txt, config.yaml, the checkpoints and metrics.json. The same command again finishes a run that
+was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not started, 130 Ctrl-C.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from needs import require
+
+# What a user can put right: answered with one sentence instead of a traceback.
+SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, RuntimeError)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """CoOp's command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="", help="directory that holds the data sets")
+    parser.add_argument("--output-dir", default="", help="directory of this run")
+    parser.add_argument("--resume", default="", help="directory of checkpoints to resume from, if not --output-dir")
+    parser.add_argument("--seed", type=int, default=None, help="0 or more fixes all random numbers; -1 fixes none")
+    parser.add_argument("--source-domains", nargs="+", help="source domains, for domain generalisation")
+    parser.add_argument("--target-domains", nargs="+", help="target domains, for domain generalisation")
+    parser.add_argument("--transforms", nargs="+", help="data augmentation, in place of the yaml's")
+    parser.add_argument("--config-file", default="", help="yaml file of the method")
+    parser.add_argument("--dataset-config-file", default="", help="yaml file of the data set")
+    parser.add_argument("--trainer", default="", help="registered name of the method")
+    parser.add_argument("--backbone", default="", help="CLIP's name for a model, EmojiCLIP, or a weights file")
+    parser.add_argument("--head", default="", help="name of the head (no method here has one)")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate a checkpoint, do not train")
+    parser.add_argument("--model-dir", default="", help="with --eval-only: output directory of the training")
+    parser.add_argument("--load-epoch", type=int, help="with --eval-only: epoch of the checkpoint (else the best one)")
+    parser.add_argument("--no-train", action="store_true", help="build everything, but do not train")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, over the yaml files")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do one run and return its exit code; errors are told in one sentence on stderr."""
+    args = build_parser().parse_args(argv)
+    console = sys.stdout
+    run = None
+    try:
+        require("torch", "clip", "dassl", "yacs", "tabulate")
+        from runs.run import Run  # only now: it imports what `require` looked for
+
+        run = Run(args)
+        if run.finished:
+            print(run.summary())
+            return 0
+        run.build()
+        run.started = True
+        run.execute()
+        return 0
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {run.how_to_resume() if run else 'nothing was begun'}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        where = keep_traceback(run)
+        if run and run.started or not isinstance(error, SETUP_ERRORS):
+            if not where:
+                raise
+            print(f"error: {type(error).__name__}: {sentence(error)} (traceback in {where})", file=sys.stderr)
+            return 1
+        if run:
+            run.claim.withdraw()
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return 2
+    finally:
+        sys.stdout.flush()
+        sys.stdout = console  # setup_logger put a tee in its place
+
+
+def sentence(error: Exception) -> str:
+    """The message of `error` on one line (str() of a KeyError would quote it)."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split()) or type(error).__name__
+
+
+def keep_traceback(run) -> Path | None:
+    """Append the current traceback to the run's log, if it has one by now, and return that log."""
+    sys.stdout.flush()
+    log = run.log() if run else None
+    if log:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}")
+    return log
+
+
+if __name__ == "__main__":
+    sys.exit(main())
