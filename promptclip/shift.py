@@ -8,7 +8,7 @@ and modality (Eq. 7-8 leave it open) is decided here.
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 NORMS = ("fro", "rms", "relative")
 
@@ -23,19 +23,6 @@ class FeatureShift(NamedTuple):
 
     norm: Tensor
     entries: Tensor
-
-    def per_block(self, norm: str = "rms") -> Tensor:
-        """(L,) mean over samples of the norm: "fro" (Eq. 8 as written) or "rms" (root mean square of the entries).
-
-        "relative" starts from "fro" and is divided by its first value elsewhere (`ShiftReference`).
-
-        Raises:
-            ValueError: unknown `norm`.
-        """
-        if norm not in NORMS:
-            raise ValueError(f"SHIFT_NORM {norm!r} is none of {', '.join(NORMS)}.")
-        values = self.norm / self.entries.sqrt() if norm == "rms" else self.norm
-        return values.mean(dim=1)
 
 
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
@@ -55,3 +42,42 @@ def consistency(image: Tensor, text: Tensor) -> Tensor:
     """
     blocks = min(len(image), len(text))
     return (image[:blocks] - text[:blocks]).square().sum()
+
+
+class ShiftScale(nn.Module):
+    """Brings the two modalities' shift to one scale (Norm of Eq. 7-8), one number per block.
+
+    "fro": the mean over samples of the Frobenius norm, Eq. 8 as written. "rms": that over the square root of the
+    number of entries, so that 197 x 768 and 10 x 512 compare. "relative": divided by its own value at the first
+    training step, kept as a buffer so that a resumed run keeps its scale.
+
+    Args:
+        norm: one of NORMS.
+        vision_blocks, text_blocks: depth of the towers.
+    """
+
+    def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"SHIFT_NORM {norm!r} is none of {', '.join(NORMS)}.")
+        self.norm = norm
+        if norm == "relative":
+            self.register_buffer("image_first", torch.zeros(vision_blocks))
+            self.register_buffer("text_first", torch.zeros(text_blocks))
+
+    def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
+        """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""
+        if self.norm == "rms":
+            return tuple((shift.norm / shift.entries.sqrt()).mean(1) for shift in (image, text))
+        norms = [shift.norm.mean(1) for shift in (image, text)]
+        if self.norm == "relative":
+            firsts = (self.image_first, self.text_first)
+            norms = [value / self._first(value, first) for value, first in zip(norms, firsts, strict=True)]
+        return tuple(norms)
+
+    @staticmethod
+    def _first(value: Tensor, first: Tensor) -> Tensor:
+        """The first step's value, taken down now if this is it; a block that shifted nothing then counts from 1."""
+        now = torch.where(value > 1e-12, value, torch.ones_like(value)).detach().to(first.dtype)
+        first.copy_(torch.where(first > 0, first, now))
+        return first.clone()

@@ -1,0 +1,267 @@
+"""What all prompt-learning trainers share: a frozen CLIP, a learnable part, named losses, evaluation, checkpoints."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from promptclip import ClassPrompts, FeatureShift, PromptedCLIP, load_clip
+from promptclip.prompts import is_vit
+from trainers.precision import Precision
+from trainers.published import learned_part, mismatch, names
+
+
+class Features(NamedTuple):
+    """A training step's features, image (B, D) and text (K, D) or (B, K, D), and shifts where they are measured."""
+
+    image: Tensor
+    text: Tensor
+    image_shift: FeatureShift | None = None
+    text_shift: FeatureShift | None = None
+
+
+class PromptTrainer(TrainerX):
+    """Base of the methods. A method says what it learns (`build_learner`) and what it minimises (`losses`).
+
+    Attributes:
+        node: name of the method's configuration node, cfg.TRAINER.<node>.
+        defaults: the node's keys and their defaults.
+        model_name: the checkpoint folder's name, the reference implementation's.
+        needs_vit: whether the method prompts the vision tower.
+        tracks_shift: measure feature shift in training steps.
+        learns: first names of the learnable parameters, which tell a checkpoint's method.
+        training_only: first names of what only training needs, so that a checkpoint for testing may lack it.
+        unused: parameters that published checkpoints of this method hold but never use.
+    """
+
+    node = ""
+    defaults: dict = {"PREC": "fp16"}
+    model_name = "prompt_learner"
+    needs_vit = False
+    tracks_shift = False
+    learns: tuple[str, ...] = ()
+    training_only: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @classmethod
+    def extend_cfg(cls, cfg: CfgNode) -> None:
+        """Add the method's node with its defaults."""
+        cfg.TRAINER[cls.node] = CfgNode(dict(cls.defaults))
+
+    @property
+    def options(self) -> CfgNode:
+        """The method's own configuration node."""
+        return self.cfg.TRAINER[self.node]
+
+    # ---- building -------------------------------------------------------------------------------------------------
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse what cannot work before any data is read; the backbone is loaded here because it decides that.
+
+        Raises:
+            ValueError: image size, backbone kind or an option of the method does not fit the backbone.
+        """
+        name = cfg.MODEL.BACKBONE.NAME
+        print(f"Loading CLIP (backbone: {name})")
+        self.backbone = load_clip(name)
+        size = self.backbone.visual.input_resolution
+        if tuple(cfg.INPUT.SIZE) != (size, size):
+            raise ValueError(
+                f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but the backbone {name} takes images of {size} x {size}: "
+                f'set INPUT.SIZE "({size}, {size})".'
+            )
+        if self.needs_vit and not is_vit(self.backbone):
+            raise ValueError(
+                f"{cfg.TRAINER.NAME} prompts the vision tower and needs a ViT backbone (ViT-B/16, ViT-B/32, ViT-L/14); "
+                f"{name} is a ResNet."
+            )
+        self.check_options(cfg.TRAINER[self.node])
+
+    def check_options(self, options: CfgNode) -> None:
+        """Hook: refuse the method's impossible options, knowing `self.backbone`."""
+
+    def build_learner(self) -> nn.Module:
+        """The learnable part: a module whose call returns `Prompts`. Also sets `self.classes` (ClassPrompts)."""
+        raise NotImplementedError
+
+    def complete(self, learner: nn.Module) -> None:
+        """Hook: add what is kept beside the parameters from step to step, once they all exist."""
+
+    def build_model(self) -> None:
+        """Set up frozen CLIP, learnable part, optimiser and schedule."""
+        cfg = self.cfg
+        self.classnames = list(self.dm.dataset.classnames)
+        self.precision = Precision(self.options.PREC, torch.device(self.device))
+        self.learner = self.build_learner().float()
+        self.complete(self.learner)
+        self.learner.to(self.device)
+        self.clip = PromptedCLIP(self.precision.weights(self.backbone).to(self.device))
+        self.layout = self.clip.layout(self.classes)
+        self._text = None
+        self.prepare()
+        if cfg.MODEL.INIT_WEIGHTS:
+            self._load(Path(cfg.MODEL.INIT_WEIGHTS))
+        learned = [name for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
+        count = sum(parameter.numel() for parameter in self.learner.parameters())
+        print(f"Learning {count:,} parameters: {', '.join(learned)}")
+        self.optim = build_optimizer(self.learner, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.model_name, self.learner, self.optim, self.sched)
+
+    def prepare(self) -> None:
+        """Hook: compute what stays fixed during the run (a teacher's text features), on the device."""
+
+    def context_classes(self, n_ctx: int, words: str, **kwargs) -> ClassPrompts:
+        """The run's class names behind a learned context."""
+        length = self.backbone.context_length
+        return ClassPrompts.with_context(self.classnames, n_ctx, words, context_length=length, **kwargs)
+
+    # ---- a training step ------------------------------------------------------------------------------------------
+
+    def encode(self, images: Tensor) -> Features:
+        """Both towers with the current prompts."""
+        prompts = self.learner()
+        image, image_shift = self.clip.encode_image(images, prompts.vision, self.tracks_shift)
+        text, text_shift = self.encode_text(prompts.text, self.tracks_shift)
+        self.observe(image_shift, text_shift)
+        return Features(self.correct_image(image), self.correct_text(text), image_shift, text_shift)
+
+    def encode_text(self, prompts: list[Tensor | None], shift: bool = False) -> tuple[Tensor, FeatureShift | None]:
+        """Text features (K, D) of the run's classes, and their shift."""
+        return self.clip.encode_text(self.layout, prompts, shift)
+
+    def observe(self, image_shift: FeatureShift | None, text_shift: FeatureShift | None) -> None:
+        """Hook: see a training step's shift before the features are corrected."""
+
+    def correct_image(self, features: Tensor) -> Tensor:
+        """Hook: change image features (B, D) before normalisation, in training and test."""
+        return features
+
+    def correct_text(self, features: Tensor) -> Tensor:
+        """Hook: change text features (K, D) before normalisation, in training and test."""
+        return features
+
+    def losses(self, features: Features, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named losses whose sum is minimised."""
+        return {"ce": F.cross_entropy(logits, labels)}
+
+    def logged(self) -> dict[str, float]:
+        """Hook: further numbers for the training line and TensorBoard."""
+        return {}
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        """One step on a batch; returns what the training line shows."""
+        images, labels = self.parse_batch_train(batch)
+        with self.precision.autocast():
+            features = self.encode(images)
+            logits = self.clip.logits(features.image, features.text).float()
+            losses = self.losses(features, logits, images, labels)
+        self._check_finite(losses)
+        total = self.update(losses)
+        summary = {"loss": total.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()}
+        if len(losses) > 1:
+            summary |= {name: value.item() for name, value in losses.items()}
+        summary |= self.logged()
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return summary
+
+    def update(self, losses: dict[str, Tensor]) -> Tensor:
+        """Backward and one optimiser step; returns the loss that is shown."""
+        total = torch.stack(list(losses.values())).sum()
+        self.optim.zero_grad()
+        if self.precision.scaler:
+            self.precision.scaler.scale(total).backward()
+            self.precision.scaler.step(self.optim)
+            self.precision.scaler.update()
+        else:
+            total.backward()
+            self.optim.step()
+        return total
+
+    def _check_finite(self, losses: dict[str, Tensor]) -> None:
+        bad = [name for name, value in losses.items() if not torch.isfinite(value)]
+        if bad:
+            raise FloatingPointError(
+                f"Loss is infinite or NaN! The term {', '.join(bad)} broke in epoch {self.epoch + 1}, batch "
+                f"{self.batch_idx + 1}; lower OPTIM.LR or use PREC fp32. The last checkpoint is untouched."
+            )
+
+    def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) and labels (B,) on the device."""
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    # ---- evaluation -----------------------------------------------------------------------------------------------
+
+    def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
+        """Training or evaluation; text features of the evaluation before are forgotten."""
+        self._text = None
+        super().set_model_mode(mode, names)
+
+    def model_inference(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images; the text tower runs once per evaluation."""
+        with self.precision.autocast():
+            prompts = self.learner()
+            if self._text is None:
+                self._text = self.correct_text(self.encode_text(prompts.text)[0])
+            image = self.correct_image(self.clip.encode_image(images, prompts.vision)[0])
+            return self.clip.logits(image, self._text).float()
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the learnable part from `directory`/<model_name>/, ours or as the family's repositories publish it.
+
+        Args:
+            directory: a run's output directory.
+            epoch: which `model.pth.tar-<epoch>`; without it `model-best.pth.tar`.
+
+        Raises:
+            FileNotFoundError: no such checkpoint (the sentence lists those there are).
+            ValueError: the checkpoint belongs to another method, backbone or number of context tokens.
+        """
+        if not directory:
+            print("Note that load_model() is skipped as no pretrained model is given")
+            return
+        folder = Path(directory) / self.model_name
+        path = folder / (f"model.pth.tar-{epoch}" if epoch else "model-best.pth.tar")
+        if not path.is_file():
+            there = sorted(file.name for file in Path(directory).glob("*/model*.pth.tar*"))
+            raise FileNotFoundError(
+                f"There is no checkpoint {path}; {directory} holds {', '.join(there) or 'none at all'}. "
+                f"Train first, or name another --model-dir or --load-epoch."
+            )
+        self._load(path)
+
+    def _load(self, path: Path) -> None:
+        checkpoint = load_checkpoint(str(path))
+        state = checkpoint.get("state_dict", checkpoint)
+        part = learned_part(state, self.learner, self.training_only, self.unused)
+        reason = mismatch(part, self.learner)
+        if reason:
+            owner = _owner(part)
+            whose = f" and looks like {owner}'s" if owner and owner != type(self).__name__ else ""
+            raise ValueError(
+                f"The checkpoint {path} does not fit {self.cfg.TRAINER.NAME} on {self.cfg.MODEL.BACKBONE.NAME}: "
+                f"{reason}{whose}. Use the trainer, backbone and context length it was trained with."
+            )
+        print(f'Loading weights to {self.model_name} from "{path}" (epoch = {checkpoint.get("epoch", "unknown")})')
+        self.learner.load_state_dict(part)
+        self._text = None
+
+
+def _owner(part: dict[str, Tensor]) -> str | None:
+    """Name of a registered method that learns parameters of these names."""
+    for name in TRAINER_REGISTRY.registered_names():
+        method = TRAINER_REGISTRY.get(name)
+        learns = set(getattr(method, "learns", ()))
+        if learns and learns == names(part) - set(method.training_only):
+            return name
+    return None

@@ -1,0 +1,36 @@
+"""The field's hand-written prompt templates, kept as data in templates.json; {} is the class name."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+DEFAULT = "a photo of a {}."
+
+
+@lru_cache(maxsize=1)
+def tables() -> dict:
+    """dataset and generic: {data set: template}; select_7, promptsrc_60, imagenet_80: lists of templates."""
+    return json.loads((Path(__file__).parent / "templates.json").read_text())
+
+
+def dataset_template(cfg: CfgNode, table: str = "dataset") -> str:
+    """Template of the configured data set; `DATASET.TEMPLATE` wins, "a photo of a {}." where no table knows it.
+
+    Args:
+        cfg: the configuration.
+        table: "dataset" (CoOp's own) or "generic" (the plainer ones KgCoOp and ProGrad use).
+
+    Raises:
+        ValueError: DATASET.TEMPLATE has no place for the class name.
+    """
+    own = cfg.DATASET.get("TEMPLATE", "")
+    if own and "{}" not in own:
+        raise ValueError(f"DATASET.TEMPLATE {own!r} has no {{}} where the class name goes, as in {DEFAULT!r}.")
+    return own or tables()[table].get(cfg.DATASET.NAME, DEFAULT)
+
+
+def fill(template: str, names: list[str]) -> list[str]:
+    """One text per class name, "_" read as a space."""
+    return [template.replace("{}", name.replace("_", " ")) for name in names]
