@@ -10,12 +10,15 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["dassl*"]),
     install_requires=[
-        "torch>=2.2",
+        # 2.6 is the first to map a pickled class name to a harmless stand-in while loading with weights_only
+        "torch>=2.6",
         "torchvision",
+        "numpy",
+        "pillow",
+        "pyyaml",
         "yacs",
         "tabulate",
         "tqdm",
         "tensorboard",
-        "scikit-learn",
     ],
 )

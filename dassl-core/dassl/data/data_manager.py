@@ -1,0 +1,183 @@
+"""Puts data set, transforms and loaders of a run together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision import transforms as T
+
+from dassl.data.datasets import Datum, build_dataset
+from dassl.data.samplers import build_sampler
+from dassl.data.transforms import INTERPOLATION_MODES, build_transform
+from dassl.data.transforms.transforms import normalize
+from dassl.utils import read_image
+
+Transform = Callable | Sequence[Callable] | None
+
+
+class DatasetWrapper(TorchDataset):
+    """Items as dicts: label, domain, impath, index, and `img` (with a list of transforms also `img2`, `img3`, …).
+
+    With DATALOADER.K_TRANSFORMS > 1 a training image is a list of that many; RETURN_IMG0 adds the plain one as `img0`.
+    """
+
+    def __init__(self, cfg: Any, data_source: Sequence[Datum], transform: Transform = None, is_train: bool = False):
+        self.cfg = cfg
+        self.data_source = data_source
+        self.transform = transform
+        self.is_train = is_train
+        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
+        self.return_img0 = cfg.DATALOADER.RETURN_IMG0
+        if self.k_tfm > 1 and transform is None:
+            raise ValueError("DATALOADER.K_TRANSFORMS above 1 needs a transform; set INPUT.NO_TRANSFORM to False.")
+        plain = [
+            T.Resize(tuple(cfg.INPUT.SIZE), interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]),
+            T.ToTensor(),
+        ]
+        if "normalize" in cfg.INPUT.TRANSFORMS:
+            plain.append(normalize(cfg))
+        self.to_tensor = T.Compose(plain)
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        item = self.data_source[idx]
+        image = read_image(item.impath)
+        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
+        if isinstance(self.transform, list | tuple):
+            for n, transform in enumerate(self.transform, start=1):
+                output["img" if n == 1 else f"img{n}"] = self._transformed(transform, image)
+        else:
+            output["img"] = image if self.transform is None else self._transformed(self.transform, image)
+        if self.return_img0:
+            output["img0"] = self.to_tensor(image)
+        return output
+
+    def _transformed(self, transform: Callable, image: Any) -> Any:
+        """Return the transformed image, or the list of `k_tfm` of them."""
+        images = [transform(image) for _ in range(self.k_tfm)]
+        return images[0] if self.k_tfm == 1 else images
+
+
+def seed_worker(worker_id: int) -> None:
+    """Seed NumPy in a loader's worker from torch's seed there; torch itself seeds Python's generator."""
+    np.random.seed(torch.initial_seed() % 2**32)
+
+
+def build_data_loader(
+    cfg: Any,
+    sampler_type: str = "SequentialSampler",
+    data_source: Sequence[Datum] | None = None,
+    batch_size: int = 64,
+    n_domain: int = 0,
+    n_ins: int = 2,
+    tfm: Transform = None,
+    is_train: bool = True,
+    dataset_wrapper: type | None = None,
+) -> DataLoader:
+    """Return a loader of dict batches; for training, the last incomplete batch is dropped unless it is the only one.
+
+    Raises ValueError if there is nothing to load.
+    """
+    split = "training" if is_train else "evaluation"
+    if not data_source:
+        raise ValueError(
+            f"The {split} set of {cfg.DATASET.NAME or 'the data set'} is empty; check its folder below "
+            f'DATASET.ROOT ("{cfg.DATASET.ROOT}") and DATASET.NUM_SHOTS ({cfg.DATASET.NUM_SHOTS}).'
+        )
+    if batch_size < 1:
+        raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
+    loader = DataLoader(
+        (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
+        batch_size=batch_size,
+        sampler=build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        drop_last=is_train and len(data_source) >= batch_size,
+        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        worker_init_fn=seed_worker,
+        # An evaluation draws its workers' seed from a generator of its own: how often one evaluates must not change
+        # the training batches that follow.
+        generator=None if is_train else torch.Generator(),
+    )
+    if not len(loader):
+        raise ValueError(
+            f"{sampler_type} makes no batch of {batch_size} from {len(data_source)} images; lower BATCH_SIZE."
+        )
+    return loader
+
+
+class DataManager:
+    """The data set `dataset`, the loaders train_loader_x, train_loader_u, val_loader, test_loader, and the classes.
+
+    The custom transforms and the wrapper stand for those that cfg asks for. Raises ValueError if the training or the
+    test set is empty.
+    """
+
+    def __init__(
+        self,
+        cfg: Any,
+        custom_tfm_train: Transform = None,
+        custom_tfm_test: Transform = None,
+        dataset_wrapper: type | None = None,
+    ):
+        dataset = build_dataset(cfg)
+        for name, custom in (("training", custom_tfm_train), ("testing", custom_tfm_test)):
+            if custom is not None and cfg.VERBOSE:
+                print(f"* Using custom transform for {name}")
+        tfm_train = build_transform(cfg, is_train=True) if custom_tfm_train is None else custom_tfm_train
+        tfm_test = build_transform(cfg, is_train=False) if custom_tfm_test is None else custom_tfm_test
+
+        def train_loader(source: Sequence[Datum], settings: Any) -> DataLoader:
+            return build_data_loader(
+                cfg,
+                sampler_type=settings.SAMPLER,
+                data_source=source,
+                batch_size=settings.BATCH_SIZE,
+                n_domain=settings.N_DOMAIN,
+                n_ins=settings.N_INS,
+                tfm=tfm_train,
+                is_train=True,
+                dataset_wrapper=dataset_wrapper,
+            )
+
+        def test_loader(source: Sequence[Datum]) -> DataLoader:
+            return build_data_loader(
+                cfg,
+                sampler_type=cfg.DATALOADER.TEST.SAMPLER,
+                data_source=source,
+                batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
+                tfm=tfm_test,
+                is_train=False,
+                dataset_wrapper=dataset_wrapper,
+            )
+
+        settings_u = cfg.DATALOADER.TRAIN_X if cfg.DATALOADER.TRAIN_U.SAME_AS_X else cfg.DATALOADER.TRAIN_U
+        self.dataset = dataset
+        self.train_loader_x = train_loader(dataset.train_x, cfg.DATALOADER.TRAIN_X)
+        self.train_loader_u = train_loader(dataset.train_u, settings_u) if dataset.train_u else None
+        self.val_loader = test_loader(dataset.val) if dataset.val else None
+        self.test_loader = test_loader(dataset.test)
+        self.num_classes = dataset.num_classes
+        self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
+        self.lab2cname = dataset.lab2cname
+        if cfg.VERBOSE:
+            self.show_dataset_summary(cfg)
+
+    def show_dataset_summary(self, cfg: Any) -> None:
+        """Print the sizes of the splits."""
+        rows: list[list] = [["Dataset", cfg.DATASET.NAME]]
+        if cfg.DATASET.SOURCE_DOMAINS:
+            rows.append(["Source", cfg.DATASET.SOURCE_DOMAINS])
+        if cfg.DATASET.TARGET_DOMAINS:
+            rows.append(["Target", cfg.DATASET.TARGET_DOMAINS])
+        rows.append(["# classes", f"{self.num_classes:,}"])
+        for split in ("train_x", "train_u", "val", "test"):
+            items = getattr(self.dataset, split)
+            if items:
+                rows.append([f"# {split}", f"{len(items):,}"])
+        print(tabulate(rows))

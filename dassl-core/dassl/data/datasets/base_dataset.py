@@ -1,0 +1,150 @@
+"""What a data set is made of: items, and the splits they are in."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+
+class Datum:
+    """One image: its path, its label, its domain and the name of its class.
+
+    The attributes' names and this module's path are part of the format of few-shot caches, which are pickles.
+    """
+
+    def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
+        if not isinstance(impath, str):
+            raise TypeError(f"The image path of a Datum must be a string, not {type(impath).__name__}.")
+        self._impath = impath
+        self._label = label
+        self._domain = domain
+        self._classname = classname
+
+    @property
+    def impath(self) -> str:
+        """Path of the image file."""
+        return self._impath
+
+    @property
+    def label(self) -> int:
+        """Class, counted from 0."""
+        return self._label
+
+    @property
+    def domain(self) -> int:
+        """Domain, counted from 0."""
+        return self._domain
+
+    @property
+    def classname(self) -> str:
+        """Name of the class."""
+        return self._classname
+
+    def __repr__(self) -> str:
+        return f"Datum({self._impath!r}, label={self._label}, domain={self._domain}, classname={self._classname!r})"
+
+
+class DatasetBase:
+    """The splits of a data set; subclasses read their files and hand the lists of items to this constructor.
+
+    `train_x` is the labelled training set, `train_u` the unlabelled one. Classes are those of `train_x`.
+    """
+
+    dataset_dir = ""  # folder below DATASET.ROOT
+    domains: Sequence[str] = ()
+
+    def __init__(
+        self,
+        train_x: Sequence[Datum] | None = None,
+        train_u: Sequence[Datum] | None = None,
+        val: Sequence[Datum] | None = None,
+        test: Sequence[Datum] | None = None,
+    ):
+        self._train_x = train_x
+        self._train_u = train_u
+        self._val = val
+        self._test = test
+        self._num_classes = self.get_num_classes(train_x or [])
+        self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
+
+    @property
+    def train_x(self) -> Sequence[Datum]:
+        """Labelled training items."""
+        return self._train_x
+
+    @property
+    def train_u(self) -> Sequence[Datum] | None:
+        """Unlabelled training items, if any."""
+        return self._train_u
+
+    @property
+    def val(self) -> Sequence[Datum] | None:
+        """Validation items, if any."""
+        return self._val
+
+    @property
+    def test(self) -> Sequence[Datum]:
+        """Test items."""
+        return self._test
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        """Class name of every label."""
+        return self._lab2cname
+
+    @property
+    def classnames(self) -> list[str]:
+        """Class names in the order of their labels."""
+        return self._classnames
+
+    @property
+    def num_classes(self) -> int:
+        """The largest label + 1."""
+        return self._num_classes
+
+    @staticmethod
+    def get_num_classes(data_source: Sequence[Datum]) -> int:
+        """Return the largest label + 1, or 0 for no items."""
+        return max((item.label for item in data_source), default=-1) + 1
+
+    @staticmethod
+    def get_lab2cname(data_source: Sequence[Datum]) -> tuple[dict[int, str], list[str]]:
+        """Return the class name of every label that occurs, and these names in the order of their labels."""
+        names = dict(sorted({item.label: item.classname for item in data_source}.items()))
+        return names, list(names.values())
+
+    @staticmethod
+    def split_dataset_by_label(data_source: Sequence[Datum]) -> dict[int, list[Datum]]:
+        """Group items by label, labels in the order in which they first appear."""
+        groups: dict[int, list[Datum]] = defaultdict(list)
+        for item in data_source:
+            groups[item.label].append(item)
+        return groups
+
+    @staticmethod
+    def split_dataset_by_domain(data_source: Sequence[Datum]) -> dict[int, list[Datum]]:
+        """Group items by domain, domains in the order in which they first appear."""
+        groups: dict[int, list[Datum]] = defaultdict(list)
+        for item in data_source:
+            groups[item.domain].append(item)
+        return groups
+
+    def generate_fewshot_dataset(self, *data_sources: Sequence[Datum], num_shots: int = -1, repeat: bool = False):
+        """Draw `num_shots` items a class from every source; a class with fewer gives all, or repeats with `repeat`.
+
+        One source gives a list, several give a list of lists; num_shots < 1 returns the input. The draws are those of
+        every published run of the CoOp family: from Python's global generator, label by label in the order of first
+        appearance, with random.sample.
+        """
+        if num_shots < 1:
+            return data_sources[0] if len(data_sources) == 1 else data_sources
+        print(f"Creating a {num_shots}-shot dataset")
+        drawn = []
+        for source in data_sources:
+            shots: list[Datum] = []
+            for items in self.split_dataset_by_label(source).values():
+                if len(items) >= num_shots:
+                    shots += random.sample(items, num_shots)
+                else:
+                    shots += random.choices(items, k=num_shots) if repeat else items
+            drawn.append(shots)
+        return drawn[0] if len(drawn) == 1 else drawn

@@ -1,0 +1,5 @@
+"""Image transforms for training and testing."""
+
+from dassl.data.transforms.transforms import INTERPOLATION_MODES, build_transform
+
+__all__ = ["INTERPOLATION_MODES", "build_transform"]

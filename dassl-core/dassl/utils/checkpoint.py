@@ -1,0 +1,194 @@
+"""Writes checkpoints that are complete or absent, and reads them without running what is in them."""
+
+import os.path as osp
+import pickle
+import shutil
+import zipfile
+from typing import Any
+
+import torch
+from torch import nn
+
+from dassl.utils.files import atomic_write, mkdir_if_missing
+from dassl.utils.upstream import SAFE_GLOBALS
+
+POINTER = "checkpoint"
+"""Text file beside the checkpoints that names the one written last."""
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint; the text is one sentence that names it."""
+
+
+def strip_module(state_dict: dict) -> dict:
+    """Remove the leading `module.` that nn.DataParallel puts before every key."""
+    return {k[7:] if isinstance(k, str) and k.startswith("module.") else k: v for k, v in state_dict.items()}
+
+
+def save_checkpoint(
+    state: dict[str, Any],
+    save_dir: str,
+    is_best: bool = False,
+    remove_module_from_keys: bool = True,
+    model_name: str = "",
+) -> None:
+    """Write `state` to `save_dir`/model.pth.tar-<epoch> (or `model_name`) and its name to `save_dir`/checkpoint.
+
+    Both files appear complete or not at all; the checkpoint before stays until then. With `is_best` the file is also
+    copied to model-best.pth.tar. Raises OSError, with the path, if the disk is full or read-only.
+    """
+    fpath = write_checkpoint(state, save_dir, remove_module_from_keys, model_name)
+    write_pointer(fpath)
+    if is_best:
+        with open(fpath, "rb") as source, atomic_write(osp.join(save_dir, "model-best.pth.tar")) as best:
+            shutil.copyfileobj(source, best)
+
+
+def write_checkpoint(
+    state: dict[str, Any], save_dir: str, remove_module_from_keys: bool = True, model_name: str = ""
+) -> str:
+    """Write the checkpoint file alone and return its path; write_pointer makes it the newest."""
+    mkdir_if_missing(save_dir)
+    if remove_module_from_keys:
+        state = {**state, "state_dict": strip_module(state["state_dict"])}
+    fpath = osp.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
+    with atomic_write(fpath) as f:
+        torch.save(state, f)
+    print(f"Checkpoint saved to {fpath}")
+    return fpath
+
+
+def write_pointer(fpath: str) -> None:
+    """Name the checkpoint `fpath` as the newest one of its folder."""
+    with atomic_write(osp.join(osp.dirname(fpath), POINTER), "w") as f:
+        f.write(osp.basename(fpath) + "\n")
+
+
+def load_checkpoint(fpath: str) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU; one written by upstream Dassl too, whose pickled schedulers become inert.
+
+    Raises FileNotFoundError if there is none, CheckpointError (a ValueError) if the file is empty, damaged, no
+    checkpoint, or holds an object other than tensors and plain values. Nothing in the file is ever executed.
+    """
+    if fpath is None:
+        raise ValueError("No checkpoint path was given.")
+    if not osp.isfile(fpath):
+        raise FileNotFoundError(f'There is no checkpoint at "{fpath}".')
+    try:
+        # torch does not compare the tensors with the archive's check sums; zipfile does.
+        if zipfile.is_zipfile(fpath):
+            with zipfile.ZipFile(fpath) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise CheckpointError(
+                    f'The checkpoint "{fpath}" is damaged (bad check sum in {damaged}); get a fresh copy.'
+                )
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as err:
+        raise CheckpointError(_refusal(fpath, err)) from err
+    except OSError:
+        raise
+    except Exception as err:  # whatever a damaged archive makes the readers stumble over
+        raise CheckpointError(
+            f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
+            f"({type(err).__name__}: {_first_line(err)})."
+        ) from err
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'"{fpath}" is not a checkpoint: it holds a {type(checkpoint).__name__}, not a dict.')
+    return checkpoint
+
+
+def load_newest(fdir: str) -> tuple[str, dict[str, Any]]:
+    """Return path and content of the checkpoint that `fdir`/checkpoint names.
+
+    Raises CheckpointError if that file cannot be used: training on from an older one unasked would hide the loss.
+    """
+    return load_named(fdir, newest_name(fdir))
+
+
+def newest_name(fdir: str) -> str:
+    """Return the file name that `fdir`/checkpoint holds. Raises CheckpointError if it is none."""
+    pointer = osp.join(fdir, POINTER)
+    with open(pointer, encoding="utf-8", errors="replace") as f:
+        name = f.readline().strip()
+    if not name or osp.basename(name) != name:
+        raise CheckpointError(f'"{pointer}" must hold the name of a checkpoint beside it, not "{name[:80]}".')
+    return name
+
+
+def load_named(fdir: str, name: str) -> tuple[str, dict[str, Any]]:
+    """Return path and content of the checkpoint `name` in `fdir` to resume from. Raises CheckpointError."""
+    fpath = osp.join(fdir, name)
+    try:
+        checkpoint = load_checkpoint(fpath)
+        require_keys(checkpoint, fpath, "state_dict", "epoch")
+    except (ValueError, OSError) as err:
+        raise CheckpointError(
+            f"Training cannot be resumed: {err} To go on, write the name of an older checkpoint into "
+            f'"{osp.join(fdir, POINTER)}", or delete "{fdir}" to train from scratch.'
+        ) from err
+    return fpath, checkpoint
+
+
+def require_keys(checkpoint: dict[str, Any], fpath: str, *keys: str) -> None:
+    """Raise CheckpointError if `checkpoint`, read from `fpath`, lacks one of `keys`."""
+    missing = [key for key in keys if key not in checkpoint]
+    if missing:
+        raise CheckpointError(f'"{fpath}" is not a training checkpoint: it has no entry {" and no ".join(missing)}.')
+
+
+def restore(
+    checkpoint: dict[str, Any], fpath: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None
+) -> None:
+    """Put a checkpoint's weights, optimiser and schedule into the given objects. Raises CheckpointError on a misfit."""
+    load_weights(model, checkpoint["state_dict"], fpath)
+    for label, target in (("optimizer", optimizer), ("scheduler", scheduler)):
+        state = checkpoint.get(label)
+        if target is None or state is None:
+            continue
+        try:
+            target.load_state_dict(state)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise CheckpointError(f'The {label} in "{fpath}" does not fit this run\'s ({_first_line(err)}).') from err
+        print(f"Loaded {label}")
+
+
+def load_weights(model: nn.Module, state_dict: dict, fpath: str) -> None:
+    """Load a state dict strictly. Raises CheckpointError that names the file and the entries that do not fit."""
+    try:
+        model.load_state_dict(strip_module(state_dict))
+    except (RuntimeError, AttributeError, TypeError) as err:
+        detail = " ".join(str(err).split())
+        detail = detail if len(detail) <= 600 else detail[:600] + " …"
+        raise CheckpointError(f'The weights in "{fpath}" do not belong to this model: {detail}') from err
+
+
+def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None) -> int:
+    """Restore a model, its optimiser and its schedule from the newest checkpoint in `fdir`.
+
+    Returns the number of finished epochs, which is the 0-based epoch to go on with. Raises CheckpointError.
+    """
+    fpath, checkpoint = load_newest(fdir)
+    print(f'Loading checkpoint from "{fpath}"')
+    restore(checkpoint, fpath, model, optimizer, scheduler)
+    print(f"Previous epoch: {checkpoint['epoch']}")
+    return checkpoint["epoch"]
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).strip().splitlines() or [""])[0][:200]
+
+
+def _refusal(fpath: str, err: pickle.UnpicklingError) -> str:
+    """Word the refusal of a pickle: either it names a class, or it is no pickle at all."""
+    text = str(err)
+    named = [line.split("GLOBAL ")[1].split()[0] for line in text.splitlines() if "GLOBAL " in line]
+    if named:
+        return (
+            f'"{fpath}" was refused: besides tensors it holds an object of {named[0]}, which could run code '
+            f"when unpickled. Nothing in it was executed."
+        )
+    return f'"{fpath}" is not a readable checkpoint: it is cut short, damaged or of another kind ({_first_line(err)}).'
