@@ -72,8 +72,11 @@ def build_config(args: Namespace) -> CfgNode:
     return cfg
 
 
-def merge_file(cfg: CfgNode, path: Path) -> None:
-    """Merge a yaml file into `cfg`. The file is read as data, nothing in it is run."""
+def merge_file(cfg: CfgNode, path: Path, parents: tuple[Path, ...] = ()) -> None:
+    """Merge a yaml file into `cfg`, first the file its key BASE names, if any (relative to its own folder).
+
+    Files are read as data, nothing in them is run.
+    """
     if not path.is_file():
         raise FileNotFoundError(missing_file(path))
     try:
@@ -84,6 +87,11 @@ def merge_file(cfg: CfgNode, path: Path) -> None:
         return
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold sections such as `OPTIM:` with `LR: 0.002` below, not a bare value.")
+    base = content.pop("BASE", None)
+    if base is not None:
+        if path.parent / base in (*parents, path) or not isinstance(base, str):
+            raise ValueError(f"BASE in {path} must name another yaml file that does not lead back to this one.")
+        merge_file(cfg, path.parent / base, (*parents, path))
     merge_mapping(cfg, content, str(path))
 
 
@@ -162,7 +170,7 @@ def unknown_key(key: str, leaves: Iterable[str]) -> str:
         return f"there is no configuration key {key}; did you mean {guess}?"
     section = key.rpartition(".")[0]
     listed = within(leaves, section) if section else ""
-    return f"there is no configuration key {key}; {f'{section} has {listed}' if listed else 'configs/ shows those in use'}."
+    return f"there is no configuration key {key}; {f'{section} has {listed}' if listed else 'configs/ shows some'}."
 
 
 def check_names(cfg: CfgNode) -> None:
@@ -182,11 +190,10 @@ def check_names(cfg: CfgNode) -> None:
 
 def check_backbone(name: str) -> None:
     """Refuse a backbone that is neither a name of CLIP's, nor the embedded one, nor a file."""
-    import clip
+    from promptclip.load import backbone_names
 
-    known = [*clip.available_models(), "EmojiCLIP"]
-    if name not in known and not Path(name).is_file():
-        raise KeyError(unknown("backbone (MODEL.BACKBONE.NAME), nor a file,", name, known))
+    if name not in backbone_names() and not Path(name).exists():
+        raise KeyError(unknown("backbone (MODEL.BACKBONE.NAME), nor a file,", name, backbone_names()))
 
 
 def check_data_root(root: str) -> None:

@@ -1,0 +1,439 @@
+"""train.py around a small stand-in for a method: records, finished and broken runs, and every sentence for bad input."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.optim import build_lr_scheduler, build_optimizer
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+from yacs.config import CfgNode
+
+import train
+
+REPOSITORY = Path(train.__file__).parent
+
+
+class Shades(DatasetBase):
+    """Two classes that one look tells apart: dark and bright squares."""
+
+    def __init__(self, cfg):
+        folder = Path(cfg.DATASET.ROOT)
+        items = [
+            Datum(str(folder / f"{number}.png"), label, classname=("dark", "bright")[label])
+            for number, label in enumerate([0, 1] * 4)
+        ]
+        super().__init__(train_x=items, val=items[:2], test=items[:6])
+
+
+class Linear(TrainerX):
+    """Logistic regression on pixels; `interrupt` breaks it off in that epoch (counted from 0)."""
+
+    interrupt: int | None = None
+    epochs_run: list[int] = []
+
+    @classmethod
+    def extend_cfg(cls, cfg):
+        cfg.TRAINER.LINEAR = CfgNode({"SCALE": 1.0})
+
+    def build_model(self):
+        self.model = nn.Linear(3 * 8 * 8, self.num_classes).to(self.device)
+        self.optim = build_optimizer(self.model, self.cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        self.register_model("linear", self.model, self.optim, self.sched)
+
+    def model_inference(self, images):
+        return self.model(images.flatten(1))
+
+    def parse_batch_train(self, batch):
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def forward_backward(self, batch):
+        if self.interrupt == self.epoch:
+            raise KeyboardInterrupt
+        self.epochs_run.append(self.epoch)
+        images, labels = self.parse_batch_train(batch)
+        loss = functional.cross_entropy(self.model_inference(images), labels)
+        self.model_backward_and_update(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return {"loss": loss.item()}
+
+
+class Nothing(Linear):
+    """A method that learns nothing, as zero-shot CLIP."""
+
+    def build_model(self):
+        self.model = nn.Linear(3 * 8 * 8, self.num_classes)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """The command line of a small training run, with its yaml files; its output directory is tmp_path/out."""
+    for registry, item in [(DATASET_REGISTRY, Shades), (TRAINER_REGISTRY, Linear), (TRAINER_REGISTRY, Nothing)]:
+        monkeypatch.setitem(registry._obj_map, item.__name__, item)
+    monkeypatch.setattr(Linear, "epochs_run", [])
+    data = tmp_path / "data"
+    data.mkdir()
+    for number, label in enumerate([0, 1] * 4):
+        Image.new("RGB", (8, 8), (40 + 160 * label + number,) * 3).save(data / f"{number}.png")
+    (tmp_path / "shades.yaml").write_text("DATASET:\n  NAME: Shades\n")
+    method = {
+        "INPUT": {"SIZE": [8, 8]},
+        "DATALOADER": {"NUM_WORKERS": 0, "TRAIN_X": {"BATCH_SIZE": 4}},
+        "OPTIM": {"NAME": "sgd", "LR": 0.1, "MAX_EPOCH": 3, "LR_SCHEDULER": "cosine"},
+        "TRAIN": {"CHECKPOINT_FREQ": 1},
+    }
+    (tmp_path / "linear.yaml").write_text(yaml.safe_dump(method))
+    return [
+        *("--root", str(data), "--seed", "1", "--trainer", "Linear"),
+        *("--dataset-config-file", str(tmp_path / "shades.yaml"), "--config-file", str(tmp_path / "linear.yaml")),
+        *("--output-dir", str(tmp_path / "out")),
+    ]
+
+
+def put(command, flag, value):
+    """The command with another value after `flag`."""
+    changed = list(command)
+    changed[changed.index(flag) + 1] = str(value)
+    return changed
+
+
+def run(capsys, argv):
+    code = train.main(argv)
+    streams = capsys.readouterr()
+    return code, streams.out, streams.err
+
+
+def record(directory):
+    return json.loads((directory / "metrics.json").read_text())
+
+
+def refused(capsys, argv):
+    """The one sentence with which train.py turns down `argv`."""
+    code, _, err = run(capsys, argv)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    return err
+
+
+# ---- a run and its record ----
+
+
+def test_a_training_run_leaves_its_record(tmp_path, command, capsys):
+    code, out, err = run(capsys, command)
+    assert code == 0, err
+    assert "** Arguments **" in out and "** Config **" in out and "Setting fixed seed: 1" in out
+    assert "Finish training" in (tmp_path / "out/log.txt").read_text()
+    found = record(tmp_path / "out")
+    assert found["accuracy"] == pytest.approx(100 * found["correct"] / found["total"]) and found["total"] == 6
+    expected = {"complete": True, "mode": "train", "trainer": "Linear", "dataset": "Shades", "shots": -1, "seed": 1}
+    expected |= {"subsample_classes": "all", "epoch": 3, "checkpoint": None}
+    assert {key: found[key] for key in expected} == expected
+    assert 0 < found["macro_f1"] <= 100 and found["wall_seconds"] > 0
+    stored = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    assert stored["OPTIM"]["MAX_EPOCH"] == 3 and stored["TRAINER"]["LINEAR"] == {"SCALE": 1.0}
+
+
+def test_standard_output_is_given_back(command, capsys):
+    before = sys.stdout
+    train.main(command)
+    assert sys.stdout is before
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, command, capsys):
+    train.main(command)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    code, out, _ = run(capsys, command)
+    assert code == 0 and out.startswith("Finished before, not repeated: accuracy ") and out.count("\n") == 1
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+
+def test_the_last_test_counts_not_the_validation(tmp_path, command, capsys):
+    code, _, err = run(capsys, [*command, "TEST.FINAL_MODEL", "best_val"])
+    assert code == 0, err
+    assert record(tmp_path / "out")["total"] == 6  # val has 2
+
+
+def test_a_run_without_a_test_has_no_accuracy(tmp_path, command, capsys):
+    code, _, err = run(capsys, [*command, "TEST.NO_TEST", "True"])
+    assert code == 0, err
+    assert record(tmp_path / "out")["accuracy"] is None and record(tmp_path / "out")["complete"]
+    assert "no test" in run(capsys, [*command, "TEST.NO_TEST", "True"])[1]
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_equal_seeds_train_equal_models(tmp_path, command, seed):
+    """Zero is a seed as well."""
+    states = []
+    for name in ("one", "two"):
+        directory = tmp_path / name
+        assert train.main(put(put(command, "--seed", seed), "--output-dir", directory)) == 0
+        assert record(directory)["seed"] == seed
+        states.append(torch.load(directory / "linear/model.pth.tar-3", weights_only=True)["state_dict"])
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_no_train_builds_and_leaves_the_run_open(tmp_path, command, capsys):
+    assert run(capsys, [*command, "--no-train"])[0] == 0
+    assert record(tmp_path / "out")["complete"] is False and not Linear.epochs_run
+
+
+def test_the_command_line_wins_over_the_yaml_and_pairs_over_both(tmp_path, command):
+    train.main(["--transforms", "normalize", *command, "SEED", "5", "OPTIM.MAX_EPOCH", "1"])
+    stored = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    assert (stored["SEED"], stored["OPTIM"]["MAX_EPOCH"], stored["INPUT"]["TRANSFORMS"]) == (5, 1, ["normalize"])
+
+
+# ---- broken runs ----
+
+
+def test_ctrl_c_says_one_line_and_the_same_command_resumes(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.setattr(Linear, "interrupt", 2)
+    code, _, err = run(capsys, command)
+    assert code == 130
+    assert err.strip().count("\n") == 0 and "model.pth.tar-2" in err
+    assert record(tmp_path / "out")["complete"] is False
+
+    monkeypatch.setattr(Linear, "interrupt", None)
+    Linear.epochs_run.clear()
+    code, _, err = run(capsys, command)
+    assert code == 0, err
+    assert set(Linear.epochs_run) == {2}
+    assert record(tmp_path / "out")["complete"] is True
+
+
+def test_ctrl_c_before_the_first_checkpoint(command, capsys, monkeypatch):
+    monkeypatch.setattr(Linear, "interrupt", 0)
+    code, _, err = run(capsys, command)
+    assert code == 130 and "from its beginning" in err
+
+
+def test_an_error_on_the_way_is_told_and_kept_in_the_log(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.setattr(functional, "cross_entropy", lambda scores, labels: scores.sum() * math.nan)
+    code, _, err = run(capsys, command)
+    assert code == 1 and err.startswith("error: FloatingPointError: Loss is infinite or NaN!")
+    assert "Traceback (most recent call last)" in (tmp_path / "out/log.txt").read_text()
+    monkeypatch.undo()
+
+
+def test_a_directory_is_free_again_after_a_setup_error(tmp_path, command, capsys):
+    assert "Cubistic" in refused(capsys, [*command, "INPUT.INTERPOLATION", "Cubistic"])
+    assert "Traceback" in (tmp_path / "out/log.txt").read_text()
+    code, _, err = run(capsys, command)
+    assert code == 0, err
+
+
+# ---- evaluation ----
+
+
+@pytest.fixture
+def trained(tmp_path, command, capsys):
+    """The command that evaluates a finished training."""
+    assert train.main(command) == 0
+    capsys.readouterr()
+    evaluation = put(command, "--output-dir", tmp_path / "eval")
+    return [*evaluation, "--eval-only", "--model-dir", str(tmp_path / "out"), "--load-epoch", "3"]
+
+
+def test_an_evaluation_equals_the_test_after_training(tmp_path, trained, capsys):
+    code, out, err = run(capsys, trained)
+    assert code == 0, err
+    assert "Finish training" not in out and not (tmp_path / "eval/linear").exists()
+    after_training, evaluated = record(tmp_path / "out"), record(tmp_path / "eval")
+    for key in ("accuracy", "total", "correct", "macro_f1", "experiment", "epoch"):
+        assert evaluated[key] == after_training[key], key
+    assert evaluated["mode"] == "eval" and re.fullmatch("[0-9a-f]{64}", evaluated["checkpoint"]["sha256"]["linear"])
+
+
+def test_an_evaluation_is_repeated_only_for_a_new_checkpoint(tmp_path, trained, command, capsys):
+    train.main(trained)
+    assert "Finished before" in run(capsys, trained)[1]
+    train.main(put(put(command, "--output-dir", tmp_path / "other"), "--seed", 2))
+    (tmp_path / "other/linear/model.pth.tar-3").replace(tmp_path / "out/linear/model.pth.tar-3")
+    code, out, err = run(capsys, trained)
+    assert code == 0 and "=> result" in out, err
+
+
+def test_what_learns_nothing_is_evaluated_without_a_checkpoint(tmp_path, command, capsys):
+    code, _, err = run(capsys, [*put(command, "--trainer", "Nothing"), "--eval-only"])
+    assert code == 0, err
+    assert record(tmp_path / "out")["complete"] and record(tmp_path / "out")["epoch"] is None
+
+
+def test_an_evaluation_without_model_dir(command, capsys):
+    assert "needs --model-dir" in refused(capsys, [*command, "--eval-only"])
+    assert train.main(command) == 0  # the directory was left free
+
+
+def test_an_evaluation_of_an_epoch_that_is_not_there(trained, capsys):
+    err = refused(capsys, put(trained, "--load-epoch", 9))
+    assert "model.pth.tar-9" in err and "linear/model.pth.tar-3" in err
+
+
+def test_an_evaluation_of_a_directory_that_holds_something_else(tmp_path, trained, capsys):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").touch()
+    err = refused(capsys, put(trained, "--model-dir", tmp_path / "other"))
+    assert str(tmp_path / "other") in err and "notes.txt" in err
+    assert "does not exist" in refused(capsys, put(trained, "--model-dir", tmp_path / "no"))
+
+
+def test_load_epoch_without_model_dir(command, capsys):
+    assert "--load-epoch needs --model-dir" in refused(capsys, [*command, "--eval-only", "--load-epoch", "3"])
+
+
+def test_a_training_directory_is_not_evaluated_into(tmp_path, trained, capsys):
+    assert "belongs to a training run" in refused(capsys, put(trained, "--output-dir", tmp_path / "out"))
+
+
+def test_an_evaluation_of_another_epoch_needs_its_own_directory(trained, capsys):
+    train.main(trained)
+    assert "--load-epoch 3 -> 2" in refused(capsys, put(trained, "--load-epoch", 2))
+
+
+# ---- bad input, one sentence each ----
+
+
+def test_an_unknown_trainer(tmp_path, command, capsys):
+    assert "did you mean 'Linear'?" in refused(capsys, put(command, "--trainer", "Linaer"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_trainer(command, capsys):
+    assert "Linear" in refused(capsys, put(command, "--trainer", ""))
+
+
+def test_an_unknown_data_set(command, capsys):
+    assert "did you mean 'Shades'?" in refused(capsys, [*command, "DATASET.NAME", "shade"])
+
+
+def test_an_unknown_backbone_of_our_own_methods(command, capsys, monkeypatch):
+    monkeypatch.setattr(Linear, "__module__", "trainers.linear")
+    assert "did you mean 'ViT-B/16'?" in refused(capsys, [*command, "--backbone", "vit-b/16x"])
+
+
+def test_an_unknown_class_subset(command, capsys):
+    assert "did you mean 'base'?" in refused(capsys, [*command, "DATASET.SUBSAMPLE_CLASSES", "bas"])
+
+
+@pytest.mark.parametrize("flag", ["--config-file", "--dataset-config-file"])
+def test_a_missing_configuration_file(tmp_path, command, capsys, flag):
+    err = refused(capsys, put(command, flag, tmp_path / "linaer.yaml"))
+    assert "linaer.yaml" in err and "did you mean linear.yaml?" in err
+    assert "no directory" in refused(capsys, put(command, flag, tmp_path / "no/linear.yaml"))
+
+
+def test_a_configuration_file_that_is_no_yaml(tmp_path, command, capsys):
+    (tmp_path / "linear.yaml").write_text("OPTIM: [0.1")
+    assert "linear.yaml is not a yaml file" in refused(capsys, command)
+    (tmp_path / "linear.yaml").write_text("just text")
+    assert "linear.yaml must hold sections" in refused(capsys, command)
+
+
+def test_a_configuration_file_runs_no_code(tmp_path, command, capsys):
+    (tmp_path / "linear.yaml").write_text(f"OPTIM: !!python/object/apply:os.mkdir ['{tmp_path}/made']")
+    assert "is not a yaml file" in refused(capsys, command)
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_unknown_key_in_a_file_or_a_pair(tmp_path, command, capsys):
+    assert "did you mean OPTIM.MAX_EPOCH?" in refused(capsys, [*command, "OPTIM.MAX_EPOCHS", "3"])
+    assert "did you mean TRAINER.LINEAR.SCALE?" in refused(capsys, [*command, "TRAINER.LINEAR.SCAEL", "3"])
+    (tmp_path / "linear.yaml").write_text("OPTIM:\n  LRR: 0.1\n")
+    err = refused(capsys, command)
+    assert "linear.yaml" in err and "did you mean OPTIM.LR?" in err
+
+
+def test_a_value_of_the_wrong_type(tmp_path, command, capsys):
+    assert "OPTIM.LR in the command line must be of type float" in refused(capsys, [*command, "OPTIM.LR", "high"])
+    (tmp_path / "linear.yaml").write_text("OPTIM:\n  MAX_EPOCH: ten\n")
+    err = refused(capsys, command)
+    assert "OPTIM.MAX_EPOCH" in err and "linear.yaml must be of type int" in err
+
+
+def test_a_section_is_no_value(command, capsys):
+    assert "OPTIM in the command line is a section" in refused(capsys, [*command, "OPTIM", "3"])
+
+
+def test_a_key_without_a_value(command, capsys):
+    assert "'OPTIM.LR' stands alone" in refused(capsys, [*command, "OPTIM.LR"])
+
+
+def test_an_option_after_the_pairs(command, capsys):
+    assert "--eval-only" in refused(capsys, [*command, "SEED", "3", "--eval-only", "x"])
+
+
+def test_a_missing_data_root(tmp_path, command, capsys):
+    err = refused(capsys, put(command, "--root", tmp_path / "no"))
+    assert "There is no data root" in err and "oxford_pets/images" in err and "EmojiNet" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_of_another_configuration(tmp_path, command, capsys):
+    train.main(command)
+    err = refused(capsys, [*put(command, "--seed", 2), "OPTIM.LR", "0.5"])
+    assert "OPTIM.LR: 0.1 -> 0.5" in err and "SEED: 1 -> 2" in err and "another --output-dir" in err
+    assert record(tmp_path / "out")["seed"] == 1
+
+
+def test_what_changes_no_result_is_no_other_configuration(tmp_path, command, capsys):
+    train.main(command)
+    moved = tmp_path / "moved"
+    (tmp_path / "out").rename(moved)
+    again = [
+        *put(command, "--output-dir", moved),
+        "TRAIN.PRINT_FREQ",
+        "1",
+        "TRAINER.NAME",
+        "Linear",
+        "VERBOSE",
+        "False",
+    ]
+    assert "Finished before" in run(capsys, again)[1]
+
+
+def test_a_method_registered_later_leaves_earlier_runs_valid(command, capsys, monkeypatch):
+    train.main(command)
+
+    class Later(Linear):
+        @classmethod
+        def extend_cfg(cls, cfg):
+            cfg.TRAINER.LATER = CfgNode({"DEPTH": 9})
+
+    monkeypatch.setitem(TRAINER_REGISTRY._obj_map, "Later", Later)
+    assert "Finished before" in run(capsys, command)[1]
+
+
+def test_checkpoints_of_an_unknown_run_are_not_resumed(tmp_path, command, capsys):
+    train.main(command)
+    (tmp_path / "out/config.yaml").unlink()
+    assert "no config.yaml" in refused(capsys, command)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.json"])
+def test_a_damaged_record(tmp_path, command, capsys, name):
+    train.main(command)
+    (tmp_path / "out" / name).write_text("{")
+    assert f"{name} is damaged" in refused(capsys, command)
+
+
+# ---- as a process of its own ----
+
+
+def test_a_missing_package_names_the_command():
+    script = "import sys, needs; sys.modules; needs.find_spec = lambda name: None if name == 'dassl' else name\n"
+    script += "import train; sys.exit(train.main(['--trainer', 'x']))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install ./dassl-core" in done.stderr and "Traceback" not in done.stderr
