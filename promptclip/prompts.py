@@ -48,24 +48,6 @@ def initial_context(model: CLIP, words: str, n_ctx: int) -> tuple[nn.Parameter, 
     return context_from_words(model, words, n_ctx), words
 
 
-class DeepPrompts(nn.Module):
-    """Independent prompts of one tower: a shallow context and `depth` - 1 deep ones (VPT, IVLP, PromptSRC).
-
-    Args:
-        shallow: (n, width) context that enters the first block.
-        depth: number of blocks with prompts of their own.
-    """
-
-    def __init__(self, shallow: nn.Parameter, depth: int) -> None:
-        super().__init__()
-        self.shallow = shallow
-        self.deep = nn.ParameterList(random_prompt(*shallow.shape) for _ in range(depth - 1))
-
-    def forward(self) -> list[Tensor]:
-        """One (n, width) prompt for each of the first `depth` blocks."""
-        return [self.shallow, *self.deep]
-
-
 def text_width(model: CLIP) -> int:
     """Width of the text tower."""
     return model.ln_final.weight.shape[0]

@@ -1,4 +1,4 @@
-"""Class names as CLIP's text tower reads them: which token, or which learned context vector, stands at each position."""
+"""Class names as CLIP's text tower reads them: a token, or a learned context vector, at each position."""
 
 from dataclasses import dataclass
 from functools import lru_cache

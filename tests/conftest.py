@@ -1,16 +1,11 @@
 """Small CLIPs, made from a stated recipe, that the whole suite shares."""
 
-import sys
 from functools import lru_cache
-from pathlib import Path
 
 import clip.model
 import pytest
+import recipe
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent / "support"))  # helpers that several test files share
-
-import recipe  # noqa: E402
 
 
 @lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""The plain, obvious prompted CLIP: 77 positions, two full passes, through clip's own blocks. What all else must equal."""
+"""The plain, obvious prompted CLIP that all else must equal: 77 positions, two full passes, clip's own blocks."""
 
 import torch
 from clip.model import CLIP
