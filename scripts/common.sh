@@ -11,7 +11,10 @@
 # Arguments after DATASET and SEED go to train.py: KEY VALUE pairs that override the yaml files.
 set -euo pipefail
 
-: "${PYTHON:=python}" "${SHOTS:=16}" "${OUTPUT:=output}" "${DATA:=}"
+: "${SHOTS:=16}" "${OUTPUT:=output}" "${DATA:=}"
+: "${PYTHON:=$(command -v python || echo python3)}"
+# relative paths are the caller's; from here on the repository is the working directory
+[[ $PYTHON != */* || $PYTHON == /* ]] || PYTHON=$PWD/$PYTHON
 [[ -z $DATA || $DATA == /* ]] || DATA=$PWD/$DATA
 [[ $OUTPUT == /* || $OUTPUT == output ]] || OUTPUT=$PWD/$OUTPUT
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,10 +34,15 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {error}")
 EOF
 
-# method TRAINER CFG: the method, and its configuration on the field's data sets.
+# method TRAINER CFG [TRAINER CFG ...]: the trainers a folder of scripts is for, the first one unless TRAINER says
+# otherwise, and their configurations on the field's data sets.
 method() {
     : "${TRAINER:=$1}"
-    usual_cfg=$2
+    usual_cfg=
+    while (($# > 0)); do
+        [[ $TRAINER != "$1" ]] || usual_cfg=$2
+        shift 2
+    done
 }
 
 # use DATASET SEED [KEY VALUE ...]: sets dataset, seed, extra, their yaml files, and name (the configuration's in paths).
@@ -43,6 +51,7 @@ use() {
     dataset_yaml=configs/datasets/$dataset.yaml
     local cfg=${CFG:-$usual_cfg}
     [[ -n ${CFG:-} || $dataset != emojinet* ]] || cfg=emojiclip # the embedded backbone belongs to these
+    [[ -n $cfg ]] || fail "set CFG to the configuration of $TRAINER, one of: $(ls "configs/trainers/$TRAINER" || true)"
     yaml=configs/trainers/$TRAINER/$cfg.yaml
     name=$cfg${EPOCHS:+-ep$EPOCHS}
     [[ $seed =~ ^-?[0-9]+$ ]] || fail "SEED must be a whole number, not $seed; the arguments are DATASET SEED"
@@ -146,6 +155,12 @@ zeroshot_base2new() {
     for subset in base new; do
         QUIET=${QUIET:+"test  $TRAINER, $subset classes"} test_run "$(base2new_dir "test_$subset")" "$subset"
     done
+}
+
+# zeroshot [DATASET] [KEY VALUE ...]: evaluate on all classes what learns nothing.
+zeroshot() {
+    use "${1:-emojinet}" 1 "${@:2}"
+    test_run "$OUTPUT/evaluation/$TRAINER/${name}_${SHOTS}shots/$dataset/seed$seed" all
 }
 
 # base2new_both DATASET SEED [KEY VALUE ...]: train and evaluate, one line each.

@@ -1,4 +1,4 @@
-"""train.py around a small stand-in for a method: records, finished and broken runs, and every sentence for bad input."""
+"""train.py around a small stand-in for a method: records, finished and broken runs, every sentence for bad input."""
 
 import json
 import math
@@ -346,6 +346,19 @@ def test_a_configuration_file_runs_no_code(tmp_path, command, capsys):
     (tmp_path / "linear.yaml").write_text(f"OPTIM: !!python/object/apply:os.mkdir ['{tmp_path}/made']")
     assert "is not a yaml file" in refused(capsys, command)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_configuration_file_on_top_of_another(tmp_path, command, capsys):
+    (tmp_path / "further").mkdir()
+    child = tmp_path / "further/child.yaml"
+    child.write_text("BASE: ../linear.yaml\nOPTIM:\n  LR: 0.5\n")
+    assert train.main(put(command, "--config-file", child)) == 0
+    stored = yaml.safe_load((tmp_path / "out/config.yaml").read_text())["OPTIM"]
+    assert (stored["LR"], stored["MAX_EPOCH"]) == (0.5, 3)
+    (tmp_path / "linear.yaml").write_text("BASE: further/../further/child.yaml\n")
+    assert "does not lead back" in refused(capsys, put(command, "--config-file", child))
+    child.write_text("BASE: ../liner.yaml\n")
+    assert "did you mean linear.yaml?" in refused(capsys, put(command, "--config-file", child))
 
 
 def test_an_unknown_key_in_a_file_or_a_pair(tmp_path, command, capsys):

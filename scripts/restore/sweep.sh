@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train and test over seeds and epochs, then the summary: SEEDS="1 2 3" EPOCHS="5 10" sweep.sh [DATASET] [KEY VALUE ...]
+# Train and test over seeds and epochs, then a summary: SEEDS="1 2 3" EPOCHS="5 10" sweep.sh [DATASET] [KEY VALUE ...]
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method RESTORE_m vit_b16_c2_ep10_batch4
+method RESTORE_m vit_b16_c2_ep10_batch4 RESTORE_p vit_b16_c4_ep10_batch4
 sweep "$@"
