@@ -84,6 +84,28 @@ class TrainerBase(Saving):
             if self._optims[name] is not None:
                 self._optims[name].step()
 
+    def prograd_backward_and_update(
+        self, loss_a: torch.Tensor, loss_b: torch.Tensor, lambda_: float = 1.0, names: str | list[str] | None = None
+    ) -> None:
+        """Do one step down `loss_a` that leaves out what would go up `loss_b`, parameter by parameter (ProGrad).
+
+        Where the two gradients point against each other, `lambda_` times the part along `loss_b`'s is taken off.
+        """
+        names = self.get_model_names(names)
+        params = [p for name in names for p in self._models[name].parameters() if p.requires_grad]
+        self.detect_anomaly(loss_b)
+        general = torch.autograd.grad(loss_b, params, retain_graph=True, allow_unused=True)
+        self.model_zero_grad(names)
+        self.model_backward(loss_a)
+        for param, grad in zip(params, general, strict=True):
+            if grad is None or param.grad is None:
+                continue
+            direction = nn.functional.normalize(grad.flatten(), dim=0)
+            along = param.grad.flatten() @ direction
+            if along < 0:
+                param.grad -= lambda_ * along * direction.view_as(param)
+        self.model_update(names)
+
     def detect_anomaly(self, loss: torch.Tensor) -> None:
         """Raise FloatingPointError if the loss is not finite."""
         if not torch.isfinite(loss).all():

@@ -26,6 +26,8 @@ class SimpleTrainer(TrainerBase):
         super().__init__()
         self.check_cfg(cfg)
         check_availability(cfg.TEST.FINAL_MODEL, ("last_step", "best_val"), "TEST.FINAL_MODEL")
+        if cfg.TRAIN.PRINT_FREQ < 1:
+            raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, not {cfg.TRAIN.PRINT_FREQ}.")
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
         self.start_epoch = self.epoch = 0
         self.max_epoch = cfg.OPTIM.MAX_EPOCH

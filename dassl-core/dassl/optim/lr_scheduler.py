@@ -55,10 +55,10 @@ class WarmupScheduler(LRScheduler):
         """
         if "successor" not in state_dict:
             raise ValueError("the saved schedule has no warm-up, but OPTIM.WARMUP_EPOCH asks for one")
-        successor = state_dict["successor"]
-        if not isinstance(successor, dict):
-            successor = {k: v for k, v in successor.state.items() if k != "optimizer"}
-        self.successor.load_state_dict(successor)
+        saved = state_dict["successor"]
+        saved = saved if isinstance(saved, dict) else saved.state
+        # Only what this torch's schedule has: an upstream object drags its optimiser and older attributes along.
+        self.successor.load_state_dict({k: saved[k] for k in self.successor.state_dict() if k in saved})
         self.last_epoch = state_dict["last_epoch"]
         self._step_count = state_dict["_step_count"]
         self._last_lr = list(state_dict["_last_lr"])

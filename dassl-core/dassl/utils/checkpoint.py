@@ -2,7 +2,9 @@
 
 import os.path as osp
 import pickle
+import re
 import shutil
+import warnings
 import zipfile
 from typing import Any
 
@@ -74,28 +76,17 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         raise ValueError("No checkpoint path was given.")
     if not osp.isfile(fpath):
         raise FileNotFoundError(f'There is no checkpoint at "{fpath}".')
+    with open(fpath, "rb"):
+        pass  # a file that may not be read is an OSError of its own; whatever fails from here on is the content
     try:
-        # torch does not compare the tensors with the archive's check sums; zipfile does.
-        if zipfile.is_zipfile(fpath):
-            with zipfile.ZipFile(fpath) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise CheckpointError(
-                    f'The checkpoint "{fpath}" is damaged (bad check sum in {damaged}); get a fresh copy.'
-                )
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
+        _test_check_sums(fpath)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(SAFE_GLOBALS):
+            warnings.simplefilter("ignore")
             checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
-    except pickle.UnpicklingError as err:
+    except Exception as err:  # a damaged archive makes its readers stumble in many ways
         raise CheckpointError(_refusal(fpath, err)) from err
-    except OSError:
-        raise
-    except Exception as err:  # whatever a damaged archive makes the readers stumble over
-        raise CheckpointError(
-            f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
-            f"({type(err).__name__}: {_first_line(err)})."
-        ) from err
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'"{fpath}" is not a checkpoint: it holds a {type(checkpoint).__name__}, not a dict.')
     return checkpoint
@@ -150,6 +141,8 @@ def restore(
         if target is None or state is None:
             continue
         try:
+            if label == "scheduler" and "successor" in state and not hasattr(target, "successor"):
+                raise ValueError("the saved schedule has a warm-up, but OPTIM.WARMUP_EPOCH asks for none")
             target.load_state_dict(state)
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise CheckpointError(f'The {label} in "{fpath}" does not fit this run\'s ({_first_line(err)}).') from err
@@ -178,17 +171,33 @@ def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, s
     return checkpoint["epoch"]
 
 
+def _test_check_sums(fpath: str) -> None:
+    """Raise CheckpointError if a part of the zip archive is damaged, which torch would not notice."""
+    if zipfile.is_zipfile(fpath):
+        with zipfile.ZipFile(fpath) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(
+                f'The checkpoint "{fpath}" is damaged (bad check sum in {damaged}); get a fresh copy.'
+            )
+
+
 def _first_line(err: BaseException) -> str:
-    return (str(err).strip().splitlines() or [""])[0][:200]
+    return (str(err).strip().splitlines() or [""])[0][:120]
 
 
-def _refusal(fpath: str, err: pickle.UnpicklingError) -> str:
-    """Word the refusal of a pickle: either it names a class, or it is no pickle at all."""
+def _refusal(fpath: str, err: Exception) -> str:
+    """Word why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
     text = str(err)
-    named = [line.split("GLOBAL ")[1].split()[0] for line in text.splitlines() if "GLOBAL " in line]
-    if named:
+    foreign = re.search(r"GLOBAL (\S+)", text)
+    if isinstance(err, pickle.UnpicklingError) and foreign:
         return (
-            f'"{fpath}" was refused: besides tensors it holds an object of {named[0]}, which could run code '
-            f"when unpickled. Nothing in it was executed."
+            f'"{fpath}" was refused: besides tensors it holds an object of {foreign[1]}, which could run code when '
+            f"unpickled. Nothing in it was executed."
         )
-    return f'"{fpath}" is not a readable checkpoint: it is cut short, damaged or of another kind ({_first_line(err)}).'
+    # torch puts a page of advice before the reason.
+    reason = _first_line(Exception(text.partition("WeightsUnpickler error:")[2])) or _first_line(err)
+    return (
+        f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
+        f"({type(err).__name__}{': ' if reason else ''}{reason})."
+    )

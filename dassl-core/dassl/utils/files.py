@@ -40,14 +40,16 @@ def tolist_if_not(x: Any) -> list:
 
 
 @contextmanager
-def atomic_write(fpath: str, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(fpath: str, mode: str = "wb", shared: bool = False) -> Iterator[IO]:
     """Open a file whose content appears under `fpath` at once and complete, or not at all.
 
-    The content goes to one hidden file beside it (always the same one, so that killed writers leave no pile), is forced
-    to the disk and then moved into place. Raises OSError with the path if that fails; what was at `fpath` then stays.
+    The content goes to a hidden file beside it, is forced to the disk and then moved into place. That file's name is
+    always the same, so that killed writers leave no pile; `shared` gives every process its own, where several may write
+    the same thing. Raises OSError with the path if something fails; what was at `fpath` then stays.
     """
     folder = osp.dirname(osp.abspath(fpath))
-    part = osp.join(folder, f".{osp.basename(fpath).split('-')[0]}.part")
+    writer = f"{os.getpid()}." if shared else ""
+    part = osp.join(folder, f".{osp.basename(fpath).split('-')[0]}.{writer}part")
     try:
         with open(part, mode, encoding=None if "b" in mode else "utf-8") as f:
             yield f
@@ -88,7 +90,7 @@ def read_json(fpath: str) -> Any:
 def write_json(obj: Any, fpath: str) -> None:
     """Write a JSON file, its folder included; nobody ever sees it half-written."""
     mkdir_if_missing(osp.dirname(fpath))
-    with atomic_write(fpath, "w") as f:
+    with atomic_write(fpath, "w", shared=True) as f:
         json.dump(obj, f, indent=4, separators=(",", ": "))
 
 

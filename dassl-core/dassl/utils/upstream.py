@@ -11,18 +11,18 @@ from typing import Any
 class Inert:
     """An unpickled object reduced to its attributes, in `state`."""
 
+    state: dict = {}  # unpickling does not go through __init__
+
     def __init__(self, *args: Any):
-        self.state: dict = {}
+        pass
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if isinstance(state, dict) else {}
 
 
-class InertDict(dict):
-    """Stands for collections.defaultdict and for its factory: a plain dict that forgets the factory."""
-
-    def __init__(self, *args: Any):
-        super().__init__()
+def plain_dict(*args: Any) -> dict:
+    """Stand for collections.defaultdict: an ordinary dict, which forgets the factory."""
+    return {}
 
 
 _SCHEDULERS = ("CosineAnnealingLR", "StepLR", "MultiStepLR", "LambdaLR")
@@ -39,6 +39,7 @@ SAFE_GLOBALS = [
     *((Inert, f"torch.optim.lr_scheduler.{name}") for name in _SCHEDULERS),
     *((Inert, f"torch.optim.{name}") for name in _OPTIMISERS),
     *((Inert, f"dassl.{name}") for name in _DASSL),
-    (InertDict, "collections.defaultdict"),
-    (InertDict, "builtins.dict"),
+    (plain_dict, "collections.defaultdict"),
+    # the factory of old optimisers' defaultdict(dict)
+    (plain_dict, "builtins.dict"),
 ]
