@@ -24,7 +24,7 @@ fail() {
     exit 2
 }
 
-"$PYTHON" -c '' 2>/dev/null || fail "there is no interpreter $PYTHON; set PYTHON, as in PYTHON=python3"
+command -v "$PYTHON" >/dev/null || fail "there is no interpreter $PYTHON; set PYTHON, as in PYTHON=python3"
 "$PYTHON" - <<'EOF' || exit 2
 import sys
 from needs import require
