@@ -1,28 +1,8 @@
-"""Small CLIPs, made from a stated recipe, that the whole suite shares."""
+"""What the whole suite shares."""
 
-from functools import lru_cache
-
-import clip.model
 import pytest
-import recipe
 import torch
-
-
-@lru_cache(maxsize=2)
-def clip_state(geometry: str) -> dict[str, torch.Tensor]:
-    """State dict of the recipe's CLIP of that geometry."""
-    sizes = recipe.GEOMETRIES[geometry]
-    with torch.device("meta"):
-        shapes = {name: tuple(value.shape) for name, value in clip.model.CLIP(**sizes).state_dict().items()}
-    return {name: torch.from_numpy(value) for name, value in recipe.clip_state_dict(sizes, shapes).items()}
-
-
-@lru_cache(maxsize=2)
-def clip_model(geometry: str) -> clip.model.CLIP:
-    """The recipe's CLIP itself, float32, frozen."""
-    model = clip.model.CLIP(**recipe.GEOMETRIES[geometry]).eval().requires_grad_(False)
-    model.load_state_dict({name: value.clone() for name, value in clip_state(geometry).items()})
-    return model
+from small_clip import clip_state
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ class PromptTrainer(TrainerX):
         needs_vit: whether the method prompts the vision tower.
         tracks_shift: measure feature shift in training steps.
         learns: first names of the learnable parameters, which tell a checkpoint's method.
-        training_only: first names of what only training needs, so that a checkpoint for testing may lack it.
+        training_only: beginnings of the keys that only training needs; a checkpoint to be tested may lack them.
         unused: parameters that published checkpoints of this method hold but never use.
     """
 
@@ -108,9 +108,9 @@ class PromptTrainer(TrainerX):
         self.prepare()
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(Path(cfg.MODEL.INIT_WEIGHTS))
-        learned = [name for name, parameter in self.learner.named_parameters() if parameter.requires_grad]
-        count = sum(parameter.numel() for parameter in self.learner.parameters())
-        print(f"Learning {count:,} parameters: {', '.join(learned)}")
+        learned = dict(self.learner.named_parameters())
+        count = sum(parameter.numel() for parameter in learned.values())
+        print(f"Learning {count:,} parameters: {', '.join(sorted(names(learned)))}")
         self.optim = build_optimizer(self.learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.model_name, self.learner, self.optim, self.sched)
@@ -262,6 +262,6 @@ def _owner(part: dict[str, Tensor]) -> str | None:
     for name in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(name)
         learns = set(getattr(method, "learns", ()))
-        if learns and learns == names(part) - set(method.training_only):
+        if learns and learns == names(key for key in part if not key.startswith(method.training_only)):
             return name
     return None

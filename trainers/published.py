@@ -43,7 +43,7 @@ def learned_part(
     Args:
         state: a checkpoint's state dict, ours or published.
         learner: the module to load into.
-        training_only: first names of entries that the file may lack.
+        training_only: beginnings of the keys that the file may lack.
         unused: first names of entries that the reference saves without using them.
     """
     ours = {rename(key.removeprefix("module.")): value for key, value in state.items()}
@@ -51,7 +51,7 @@ def learned_part(
     part = {key: value for key, value in ours.items() if key.split(".")[0] not in unused}
     kept = learner.state_dict()
     for key in kept.keys() - part.keys():
-        if key.split(".")[0] in training_only:
+        if key.startswith(training_only):
             part[key] = kept[key]
     return part
 

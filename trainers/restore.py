@@ -72,7 +72,11 @@ class Restore(ShiftLoss):
     `ALPHA_*`, `ALPHA_MOMENTUM` (see `Alpha`); `SURGERY_ACT`; `SURGERY_ZERO_INIT`: start from the uncorrected model.
     """
 
-    training_only = ("shift_scale", "gram_shift")
+    training_only = (
+        "shift_scale",
+        "gram_shift",
+        *(f"{m}_alpha.{key}" for m in ("image", "text") for key in ("gain", "steps")),
+    )
 
     @property
     def tracks_shift(self) -> bool:

@@ -41,8 +41,10 @@ def check(ours, reference, learned):
     assert close(ours[0], reference[0])
     assert close(ours[1].norm, reference[1])
     weight = torch.linspace(-1, 1, reference[0].numel(), dtype=torch.double).view_as(reference[0])
-    total = [(pair[0] * weight).sum() + (norm * norm.detach().cos()).sum() for pair, norm in
-             ((ours, ours[1].norm), (reference, reference[1]))]
+    total = [
+        (pair[0] * weight).sum() + (norm * norm.detach().cos()).sum()
+        for pair, norm in ((ours, ours[1].norm), (reference, reference[1]))
+    ]
     gradients = [torch.autograd.grad(value, learned, retain_graph=True) for value in total]
     for ours, reference in zip(*gradients, strict=True):
         assert close(ours, reference)

@@ -1,0 +1,141 @@
+"""Loading a CLIP: by name through clip's own download, from either kind of file, and sentences for what is not one."""
+
+import hashlib
+import http.server
+import threading
+from functools import partial
+
+import clip.clip
+import clip.model
+import pytest
+import torch
+from small_clip import clip_model, clip_state
+
+from promptclip import EMBEDDED, load_clip
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The recipe's CLIP as OpenAI ships theirs: a TorchScript archive that knows its sizes."""
+
+    class Archive(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.visual, self.transformer = clip_model("tiny12").visual, clip_model("tiny12").transformer
+            for name in ("token_embedding", "positional_embedding", "ln_final", "text_projection", "logit_scale"):
+                setattr(self, name, getattr(clip_model("tiny12"), name))
+            for name, value in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
+                self.register_buffer(name, torch.tensor(value))
+
+        def forward(self, images):
+            return self.visual(images)
+
+    path = tmp_path_factory.mktemp("archive") / "tiny.pt"
+    torch.jit.trace(Archive(), IMAGES).save(str(path))
+    return path
+
+
+def check(model, tolerance=0.0):
+    assert type(model) is clip.model.CLIP and not model.training
+    assert all(parameter.dtype == torch.float32 and not parameter.requires_grad for parameter in model.parameters())
+    for key, value in clip_state("tiny12").items():
+        assert torch.allclose(model.state_dict()[key], value, rtol=tolerance, atol=tolerance / 10), key
+
+
+def test_a_state_dict_keeps_its_values_to_the_bit(weights):
+    check(load_clip(weights("tiny12")))
+
+
+def test_torchscript_archive(archive):
+    check(load_clip(str(archive)))
+
+
+def test_a_state_dict_inside_a_checkpoint(tmp_path):
+    torch.save({"state_dict": clip_state("tiny12"), "epoch": 3}, tmp_path / "model.pth.tar")
+    check(load_clip(str(tmp_path / "model.pth.tar")))
+
+
+def test_loading_leaves_the_random_numbers_alone(weights):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load_clip(weights("tiny12"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.fixture
+def server(archive):
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(archive.parents[1]))
+    handler.log_message = lambda *args: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_known_name_is_downloaded_and_checked_by_clip(server, archive, tmp_path, monkeypatch):
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    served = archive.parents[1] / digest
+    served.mkdir(exist_ok=True)
+    (served / "tiny.pt").write_bytes(archive.read_bytes())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", f"{server}/{digest}/tiny.pt")
+    check(load_clip("ViT-B/16"), tolerance=1e-3)  # clip itself keeps half precision
+
+    (served / "tiny.pt").write_bytes(b"something else")
+    (tmp_path / ".cache" / "clip" / "tiny.pt").unlink()
+    with pytest.raises(ConnectionError, match=r"weights of ViT-B/16 could not be fetched .*checksum.*name the file"):
+        load_clip("ViT-B/16")
+    monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", f"{server}/{digest}/nowhere.pt")
+    with pytest.raises(ConnectionError, match=r"404.*MODEL.BACKBONE.NAME"):
+        load_clip("ViT-B/16")
+
+
+@pytest.mark.skipif(not EMBEDDED["EmojiCLIP"].exists(), reason="the embedded weights are not in this checkout")
+def test_the_embedded_backbone():
+    model = load_clip("EmojiCLIP")
+    assert model.visual.input_resolution == 64
+    assert EMBEDDED["EmojiCLIP"].stat().st_size < 25e6
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match=r"no backbone named 'ViT-B16'.*did you mean ViT-B/16\?"):
+        load_clip("ViT-B16")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        load_clip(str(tmp_path))
+
+
+def refuse(tmp_path, content, match):
+    path = tmp_path / "file.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(ValueError, match=match):
+        load_clip(str(path))
+
+
+class Payload:
+    """Would create a file if unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_files_that_are_not_clip(tmp_path, archive):
+    refuse(tmp_path, b"", "cannot be read as CLIP's weights")
+    refuse(tmp_path, b"hello", "cannot be read as CLIP's weights")
+    refuse(tmp_path, archive.read_bytes()[:1000], "cannot be read as CLIP's weights")
+    refuse(tmp_path, {"fc.weight": torch.zeros(2)}, "does not hold CLIP's weights: it lacks")
+    refuse(tmp_path, [1, 2], "does not hold CLIP's weights")
+    state = clip_state("tiny12")
+    refuse(tmp_path, {key: value for key, value in state.items() if "visual" not in key}, "lacks the visual tower")
+    refuse(tmp_path, {k: v for k, v in state.items() if k != "visual.ln_post.bias"}, "do not fit together")
+    refuse(tmp_path, state | {"text_projection": torch.zeros(64, 32)}, "do not fit together")
+    refuse(tmp_path, state | {"ln_final.bias": Payload(str(tmp_path / "ran"))}, "cannot be read as CLIP's weights")
+    assert not (tmp_path / "ran").exists()
