@@ -4,17 +4,26 @@ import pytest
 import torch
 from dassl.engine import SimpleNet
 from dassl.modeling import BACKBONE_REGISTRY, HEAD_REGISTRY, build_backbone, build_head
+from torch import nn
 
 
-def _cfg(cfg, **head):
-    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED = "resnet18", False
+@BACKBONE_REGISTRY.register(force=True)
+def engine_pool(pretrained=True, **kwargs):
+    """The mean colour."""
+    backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone.out_features = 3
+    return backbone
+
+
+def _cfg(cfg, backbone="engine_pool", **head):
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PRETRAINED = backbone, False
     for key, value in head.items():
         cfg.MODEL.HEAD[key] = value
     return cfg
 
 
 def test_backbone_and_classifier(cfg):
-    net = SimpleNet(_cfg(cfg), cfg.MODEL, num_classes=3).eval()
+    net = SimpleNet(_cfg(cfg, "resnet18"), cfg.MODEL, num_classes=3).eval()
     scores, features = net(torch.zeros(2, 3, 32, 32), return_feature=True)
     assert (scores.shape, features.shape, net.fdim) == ((2, 3), (2, 512), 512)
     assert torch.equal(net(torch.zeros(2, 3, 32, 32)), scores)
