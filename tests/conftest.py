@@ -5,6 +5,9 @@ import torch
 from small_clip import clip_state
 
 
+torch.set_num_threads(1)  # the models are so small that a second thread only waits for the first
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """weights(geometry) -> path of a file with the recipe's weights, as a user would name it in the configuration."""
