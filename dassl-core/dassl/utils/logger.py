@@ -22,11 +22,14 @@ class Logger:
             atexit.register(self.close)
 
     def write(self, msg: str) -> int:
-        """Write to both and hand the file's part to the operating system."""
-        self.console.write(msg)
+        """Write to both; the file comes first, so that a closed terminal or pipe costs the log nothing."""
         if self.file is not None:
-            self.file.write(msg)
-            self.file.flush()
+            try:
+                self.file.write(msg)
+                self.file.flush()
+            except OSError as err:
+                raise OSError(f'The log "{self.file.name}" cannot be written ({err}).') from err
+        self.console.write(msg)
         return len(msg)
 
     def flush(self) -> None:

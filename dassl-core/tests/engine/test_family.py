@@ -1,287 +1,13 @@
-"""Code written the way the CoOp family writes it runs unchanged: data set, trainers, the steps of its train.py.
+"""Code written the way the CoOp family writes it (in conftest.py) runs unchanged."""
 
-Nothing here may use more than the names and habits that family code uses.
-"""
-
-import copy
 import os.path as osp
-import pickle
 import random
 import re
-from collections import OrderedDict
 
 import pytest
 import torch
-import torch.nn as nn
-from dassl.config import clean_cfg, get_cfg_default
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
-from dassl.engine import TRAINER_REGISTRY, TrainerX, build_trainer
-from dassl.metrics import compute_accuracy
-from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import (
-    check_isfile,
-    collect_env_info,
-    listdir_nohidden,
-    load_checkpoint,
-    load_pretrained_weights,
-    mkdir_if_missing,
-    read_json,
-    set_random_seed,
-    setup_logger,
-    write_json,
-)
-from torch.nn import functional as F
-from yacs.config import CfgNode as CN
-
-WIDTH = 16
-
-
-@DATASET_REGISTRY.register(force=True)
-class FamilyPets(DatasetBase):
-    """A split file that is written once, a few-shot cache that is a pickle, base and new classes."""
-
-    dataset_dir = "pets"
-
-    def __init__(self, cfg):
-        root = osp.abspath(osp.expanduser(cfg.DATASET.ROOT))
-        self.image_dir = root
-        self.cache_dir = osp.join(cfg.CACHE, self.dataset_dir)
-        mkdir_if_missing(self.cache_dir)
-        split_path = osp.join(self.cache_dir, "split_zhou_FamilyPets.json")
-        if osp.exists(split_path):
-            split = read_json(split_path)
-        else:
-            split = self.make_split()
-            write_json(split, split_path)
-        train, val, test = (
-            [Datum(impath=osp.join(root, name), label=int(label), classname=c) for name, label, c in split[part]]
-            for part in ("train", "val", "test")
-        )
-        shots, seed = cfg.DATASET.NUM_SHOTS, cfg.SEED
-        if shots >= 1:
-            cache = osp.join(self.cache_dir, f"shot_{shots}-seed_{seed}.pkl")
-            if osp.exists(cache):
-                with open(cache, "rb") as file:
-                    data = pickle.load(file)
-                    train, val = data["train"], data["val"]
-            else:
-                train = self.generate_fewshot_dataset(train, num_shots=shots)
-                val = self.generate_fewshot_dataset(val, num_shots=min(shots, 4))
-                with open(cache, "wb") as file:
-                    pickle.dump({"train": train, "val": val}, file, protocol=pickle.HIGHEST_PROTOCOL)
-        train, val, test = self.subsample_classes(train, val, test, subsample=cfg.DATASET.SUBSAMPLE_CLASSES)
-        super().__init__(train_x=train, val=val, test=test)
-
-    def make_split(self):
-        names = ["ant", "bee", "cat"]
-        split = {"train": [], "val": [], "test": []}
-        for file in listdir_nohidden(self.image_dir, sort=True):
-            label, number = map(int, file[:-4].split("_"))
-            part = "train" if number < 8 else "val" if number < 10 else "test"
-            split[part].append((file, label, names[label]))
-        return split
-
-    @staticmethod
-    def subsample_classes(*args, subsample="all"):
-        if subsample == "all":
-            return args
-        labels = sorted({item.label for item in args[0]})
-        m = -(-len(labels) // 2)
-        selected = labels[:m] if subsample == "base" else labels[m:]
-        relabel = {y: new for new, y in enumerate(selected)}
-        return [
-            [
-                Datum(impath=item.impath, label=relabel[item.label], classname=item.classname)
-                for item in dataset
-                if item.label in selected
-            ]
-            for dataset in args
-        ]
-
-
-class PromptLearner(nn.Module):
-    """A context shared by all classes, and fixed vectors of the class names, which the checkpoint carries along."""
-
-    def __init__(self, cfg, classnames):
-        super().__init__()
-        self.ctx = nn.Parameter(torch.randn(WIDTH) * 0.02)
-        fixed = []
-        for name in classnames:
-            generator = torch.Generator().manual_seed(sum(map(ord, name)))
-            fixed.append(torch.randn(WIDTH, generator=generator))
-        self.register_buffer("token_prefix", torch.stack(fixed))
-        self.register_buffer("token_suffix", torch.stack(fixed) * 0.5)
-
-    def forward(self):
-        return self.token_prefix + self.token_suffix + self.ctx
-
-
-class CustomCLIP(nn.Module):
-    """A frozen image encoder against the prompts."""
-
-    def __init__(self, cfg, classnames):
-        super().__init__()
-        self.prompt_learner = PromptLearner(cfg, classnames)
-        self.image_encoder = nn.Linear(3 * 8 * 8, WIDTH)
-        generator = torch.Generator().manual_seed(0)
-        self.image_encoder.weight.data = torch.randn(WIDTH, 192, generator=generator) * 0.1
-
-    def forward(self, image):
-        return (
-            F.normalize(self.image_encoder(image.flatten(1)), dim=-1) @ F.normalize(self.prompt_learner(), dim=-1).t()
-        )
-
-
-@TRAINER_REGISTRY.register(force=True)
-class FamilyCoOp(TrainerX):
-    """Only the prompt learner is optimised and saved."""
-
-    def check_cfg(self, cfg):
-        assert cfg.TRAINER.COOP.PREC in ["fp16", "fp32", "amp"]
-
-    def build_model(self):
-        cfg = self.cfg
-        classnames = self.dm.dataset.classnames
-        print("Building custom CLIP")
-        self.model = CustomCLIP(cfg, classnames)
-        print("Turning off gradients in both the image and the text encoder")
-        for name, param in self.model.named_parameters():
-            if "prompt_learner" not in name:
-                param.requires_grad_(False)
-        if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model.prompt_learner, cfg.MODEL.INIT_WEIGHTS)
-        self.model.to(self.device)
-        self.optim = build_optimizer(self.model.prompt_learner, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
-        self.scaler = torch.amp.GradScaler("cpu") if cfg.TRAINER.COOP.PREC == "amp" else None
-        if torch.cuda.device_count() > 1:
-            self.model = nn.DataParallel(self.model)
-
-    def forward_backward(self, batch):
-        image, label = self.parse_batch_train(batch)
-        if self.cfg.TRAINER.COOP.PREC == "amp":
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                output = self.model(image)
-                loss = F.cross_entropy(output, label)
-            self.optim.zero_grad()
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optim)
-            self.scaler.update()
-        else:
-            output = self.model(image)
-            loss = F.cross_entropy(output * 10, label)
-            self.model_backward_and_update(loss)
-        loss_summary = {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
-        if (self.batch_idx + 1) == self.num_batches:
-            self.update_lr()
-        return loss_summary
-
-    def parse_batch_train(self, batch):
-        input = batch["img"]
-        label = batch["label"]
-        return input.to(self.device), label.to(self.device)
-
-    def load_model(self, directory, epoch=None):
-        if not directory:
-            print("Note that load_model() is skipped as no pretrained model is given")
-            return
-        names = self.get_model_names()
-        model_file = "model-best.pth.tar"
-        if epoch is not None:
-            model_file = "model.pth.tar-" + str(epoch)
-        for name in names:
-            model_path = osp.join(directory, name, model_file)
-            if not osp.exists(model_path):
-                raise FileNotFoundError(f'Model not found at "{model_path}"')
-            checkpoint = load_checkpoint(model_path)
-            state_dict = checkpoint["state_dict"]
-            epoch = checkpoint["epoch"]
-            if "token_prefix" in state_dict:
-                del state_dict["token_prefix"]
-            if "token_suffix" in state_dict:
-                del state_dict["token_suffix"]
-            print(f'Loading weights to {name} from "{model_path}" (epoch = {epoch})')
-            self._models[name].load_state_dict(state_dict, strict=False)
-
-
-@TRAINER_REGISTRY.register(force=True)
-class FamilyPromptSRC(FamilyCoOp):
-    """The whole model is optimised and saved; after the last epoch it becomes the mean of its states."""
-
-    def build_model(self):
-        self.model = CustomCLIP(self.cfg, self.dm.dataset.classnames)
-        self.model.image_encoder.requires_grad_(False)
-        self.optim = build_optimizer(self.model, self.cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
-        self.register_model("VLPromptLearner", self.model, self.optim, self.sched)
-        self.scaler = None
-        self.step_counter = 1
-        self.average = None
-
-    def forward_backward(self, batch):
-        summary = super().forward_backward(batch)
-        if (self.batch_idx + 1) == self.num_batches:
-            self.step_counter += 1
-            state = copy.deepcopy(self.model.state_dict())
-            share = 1 / self.max_epoch
-            if self.average is None:
-                self.average = OrderedDict((k, v * share) for k, v in state.items())
-            else:
-                self.average = OrderedDict((k, v + state[k] * share) for k, v in self.average.items())
-        if self.step_counter == self.max_epoch + 1:
-            self.model.load_state_dict(self.average)
-        return summary
-
-
-@TRAINER_REGISTRY.register(force=True)
-class FamilyZeroshot(TrainerX):
-    """Registers no model at all."""
-
-    def build_model(self):
-        self.clip_model = CustomCLIP(self.cfg, self.dm.dataset.classnames).to(self.device)
-
-    def model_inference(self, image):
-        return self.clip_model(image)
-
-
-def main(image_root, cache, output_dir, trainer, *opts, seed=1, model_dir="", load_epoch=None, eval_only=False):
-    """Do what the family's train.py does and return the trainer."""
-    cfg = get_cfg_default()
-    cfg.TRAINER.COOP = CN()
-    cfg.TRAINER.COOP.N_CTX = 16
-    cfg.TRAINER.COOP.PREC = "fp16"
-    cfg.TRAINER.MAPLE = CN()
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.CACHE = str(cache)
-    config = osp.join(str(cache), "family.yaml")
-    with open(config, "w") as f:
-        f.write(
-            "DATALOADER:\n  TRAIN_X:\n    BATCH_SIZE: 4\n  TEST:\n    BATCH_SIZE: 100\n  NUM_WORKERS: 0\n"
-            "INPUT:\n  SIZE: (8, 8)\n  INTERPOLATION: 'bicubic'\n  PIXEL_MEAN: [0.5, 0.5, 0.5]\n"
-            "  PIXEL_STD: [0.25, 0.25, 0.25]\n  TRANSFORMS: ['random_resized_crop', 'random_flip', 'normalize']\n"
-            "OPTIM:\n  NAME: 'sgd'\n  LR: 0.05\n  MAX_EPOCH: 4\n  LR_SCHEDULER: 'cosine'\n  WARMUP_EPOCH: 1\n"
-            "  WARMUP_TYPE: 'constant'\n  WARMUP_CONS_LR: 1e-5\nTRAIN:\n  PRINT_FREQ: 5\n"
-            "MODEL:\n  BACKBONE:\n    NAME: 'ViT-B/16'\n"
-        )
-    cfg.merge_from_file(config)
-    cfg.DATASET.ROOT, cfg.DATASET.NAME = str(image_root), "FamilyPets"
-    cfg.OUTPUT_DIR, cfg.SEED, cfg.TRAINER.NAME = str(output_dir), seed, trainer
-    cfg.merge_from_list(list(opts))
-    clean_cfg(cfg, "CoOp")
-    cfg.freeze()
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
-    print(cfg)
-    print(f"** System info **\n{collect_env_info()}\n")
-    built = build_trainer(cfg)
-    if eval_only:
-        built.load_model(model_dir, epoch=load_epoch)
-        built.test()
-        return built
-    built.train()
-    return built
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import check_isfile, load_checkpoint, read_json
 
 
 def _accuracies(log, after):
@@ -292,46 +18,27 @@ def _accuracies(log, after):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "amp"])
-def test_coop_trains_on_base_and_is_tested_on_new(image_root, tmp_path, precision):
+def test_coop_trains_on_base_and_is_tested_on_new(run_family, tmp_path, precision):
     options = ("DATASET.NUM_SHOTS", "4", "TRAINER.COOP.PREC", precision)
     base, new = tmp_path / "train_base" / "seed1", tmp_path / "test_new" / "seed1"
-    trained = main(image_root, tmp_path, base, "FamilyCoOp", *options, "DATASET.SUBSAMPLE_CLASSES", "base")
+    trained = run_family(base, "FamilyCoOp", *options, "DATASET.SUBSAMPLE_CLASSES", "base")
     assert trained.dm.dataset.classnames == ["ant", "bee"]
     assert sorted(p.name for p in base.iterdir()) == ["log.txt", "prompt_learner", "tensorboard"]
     assert sorted(p.name for p in (base / "prompt_learner").iterdir()) == ["checkpoint", "model.pth.tar-4"]
     assert len(_accuracies(base / "log.txt", "Finish training")) == 1
     assert check_isfile(str(tmp_path / "pets" / "shot_4-seed_1.pkl"))
 
-    evaluated = main(
-        image_root,
-        tmp_path,
-        new,
-        "FamilyCoOp",
-        *options,
-        "DATASET.SUBSAMPLE_CLASSES",
-        "new",
-        model_dir=str(base),
-        load_epoch=4,
-        eval_only=True,
-    )
+    options += ("DATASET.SUBSAMPLE_CLASSES", "new")
+    evaluated = run_family(new, "FamilyCoOp", *options, model_dir=str(base), load_epoch=4, eval_only=True)
     assert evaluated.dm.dataset.classnames == ["cat"]
     assert torch.equal(evaluated.model.prompt_learner.ctx, trained.model.prompt_learner.ctx)
     assert _accuracies(new / "log.txt", "=> result") == [100.0]
 
 
-def test_seeds_pick_the_published_images_and_zero_is_one(image_root, tmp_path):
+def test_seeds_pick_the_published_images_and_zero_is_one(run_family, tmp_path):
     drawn = {}
     for seed in (0, 1):
-        trainer = main(
-            image_root,
-            tmp_path,
-            tmp_path / f"{seed}",
-            "FamilyZeroshot",
-            "DATASET.NUM_SHOTS",
-            "2",
-            seed=seed,
-            eval_only=True,
-        )
+        trainer = run_family(f"{seed}", "FamilyZeroshot", "DATASET.NUM_SHOTS", "2", seed=seed, eval_only=True)
         drawn[seed] = [item.impath for item in trainer.dm.dataset.train_x]
         rng = random.Random(seed)
         split = read_json(str(tmp_path / "pets" / "split_zhou_FamilyPets.json"))["train"]
@@ -341,62 +48,49 @@ def test_seeds_pick_the_published_images_and_zero_is_one(image_root, tmp_path):
     assert drawn[0] != drawn[1]
 
 
-def test_the_few_shot_cache_gives_the_same_items(image_root, tmp_path):
-    runs = [
-        main(image_root, tmp_path, tmp_path / name, "FamilyCoOp", "DATASET.NUM_SHOTS", "2")
-        for name in ("first", "second")
-    ]
+def test_the_few_shot_cache_gives_the_same_items(run_family, tmp_path):
+    runs = [run_family(name, "FamilyCoOp", "DATASET.NUM_SHOTS", "2") for name in ("first", "second")]
     first, second = ([vars(item) for item in run.dm.dataset.train_x] for run in runs)
     assert first == second
 
 
-def test_promptsrc_saves_and_deploys_the_mean_model(image_root, tmp_path):
-    trained = main(image_root, tmp_path, tmp_path / "run", "FamilyPromptSRC", "TRAINER.COOP.PREC", "fp32")
+def test_promptsrc_saves_and_deploys_the_mean_model(run_family, tmp_path):
+    trained = run_family("run", "FamilyPromptSRC", "TRAINER.COOP.PREC", "fp32")
     saved = load_checkpoint(str(tmp_path / "run" / "VLPromptLearner" / "model.pth.tar-4"))["state_dict"]
     assert torch.equal(saved["prompt_learner.ctx"], trained.average["prompt_learner.ctx"])
     assert torch.equal(trained.model.prompt_learner.ctx, trained.average["prompt_learner.ctx"])
 
 
-def test_zero_shot_registers_nothing_and_is_evaluated(image_root, tmp_path):
-    trainer = main(image_root, tmp_path, tmp_path / "zs", "FamilyZeroshot", eval_only=True)
+def test_zero_shot_registers_nothing_and_is_evaluated(run_family, tmp_path):
+    trainer = run_family("zs", "FamilyZeroshot", eval_only=True)
     assert trainer.get_model_names() == []
     assert len(_accuracies(tmp_path / "zs" / "log.txt", "=> result")) == 1
 
 
-def test_init_weights_start_from_another_run(image_root, tmp_path):
-    first = main(image_root, tmp_path, tmp_path / "a", "FamilyCoOp")
+def test_init_weights_start_from_another_run(run_family, tmp_path):
+    first = run_family("a", "FamilyCoOp")
     weights = str(tmp_path / "a" / "prompt_learner" / "model.pth.tar-4")
-    second = main(
-        image_root,
-        tmp_path,
-        tmp_path / "b",
-        "FamilyCoOp",
-        "MODEL.INIT_WEIGHTS",
-        weights,
-        "OPTIM.LR",
-        "0.0",
-        "OPTIM.MAX_EPOCH",
-        "1",
-    )
+    options = ("MODEL.INIT_WEIGHTS", weights, "OPTIM.LR", "0.0", "OPTIM.MAX_EPOCH", "1")
+    second = run_family("b", "FamilyCoOp", *options)
     change = (second.model.prompt_learner.ctx - first.model.prompt_learner.ctx).abs().max()
     assert change < 1e-3
 
 
-def test_an_interrupted_family_run_resumes_by_its_output_directory(image_root, tmp_path, monkeypatch):
+def test_an_interrupted_family_run_resumes_by_its_output_directory(run_family, tmp_path, monkeypatch):
     options = ("TRAINER.COOP.PREC", "fp32", "TRAIN.CHECKPOINT_FREQ", "1")
-    whole = main(image_root, tmp_path, tmp_path / "whole", "FamilyCoOp", *options)
-    run_epoch = FamilyCoOp.run_epoch
+    whole = run_family("whole", "FamilyCoOp", *options)
+    run_epoch = TRAINER_REGISTRY.get("FamilyCoOp").run_epoch
 
     def broken(self):
         if self.epoch == 2:
             raise KeyboardInterrupt
         run_epoch(self)
 
-    monkeypatch.setattr(FamilyCoOp, "run_epoch", broken)
+    monkeypatch.setattr(TRAINER_REGISTRY.get("FamilyCoOp"), "run_epoch", broken)
     with pytest.raises(KeyboardInterrupt):
-        main(image_root, tmp_path, tmp_path / "broken", "FamilyCoOp", *options)
+        run_family("broken", "FamilyCoOp", *options)
     monkeypatch.undo()
-    resumed = main(image_root, tmp_path, tmp_path / "broken", "FamilyCoOp", *options)
+    resumed = run_family("broken", "FamilyCoOp", *options)
     assert resumed.start_epoch == 2
     assert torch.equal(resumed.model.prompt_learner.ctx, whole.model.prompt_learner.ctx)
     logs = sorted(p.name for p in (tmp_path / "broken").glob("log.txt*"))

@@ -1,10 +1,13 @@
 """What is printed reaches log.txt, whatever happens to the process."""
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
 
-from dassl.utils import setup_logger
+import pytest
+from dassl.utils import Logger, setup_logger
 from tqdm import tqdm
 
 
@@ -52,6 +55,29 @@ def test_progress_bars_stay_out(tmp_path, capsys):
         pass
     print("done")
     assert (tmp_path / "log.txt").read_text() == "done\n"
+
+
+def test_a_closed_terminal_costs_the_log_nothing(tmp_path, monkeypatch):
+    class Closed:
+        def write(self, msg):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    setup_logger(str(tmp_path))
+    with pytest.raises(BrokenPipeError):
+        sys.stdout.write("epoch [1/1]\n")
+    assert (tmp_path / "log.txt").read_text() == "epoch [1/1]\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+def test_a_full_disk_is_named(tmp_path):
+    logger = Logger(str(tmp_path / "log.txt"))
+    logger.file.close()
+    logger.file = open("/dev/full", "w", buffering=1)  # noqa: SIM115
+    with pytest.raises(OSError, match='The log "/dev/full" cannot be written'):
+        logger.write("x\n")
+    with contextlib.suppress(OSError):
+        logger.close()
 
 
 def test_nothing_is_lost_when_the_process_is_killed(tmp_path):
