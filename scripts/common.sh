@@ -84,10 +84,13 @@ run() {
         "${command[@]}"
         return
     fi
-    local began=$SECONDS
+    local began=$SECONDS before took
+    before=$(cat "$directory/metrics.json" 2>/dev/null || true)
     printf '%-44s' "$QUIET"
     "${command[@]}" >/dev/null || fail_after_line $? # log.txt has it all
-    printf '%6s %%  %5d s\n' "$(accuracy "$directory")" $((SECONDS - began))
+    took="$((SECONDS - began)) s"
+    [[ $before != "$(cat "$directory/metrics.json")" ]] || took='done before'
+    printf '%6s %%  %12s\n' "$(accuracy "$directory")" "$took"
 }
 
 # End the script with a status, below the line that `run` began.

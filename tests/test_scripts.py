@@ -139,6 +139,11 @@ def test_the_demonstration_is_one_line_a_run_and_one_table(shell, calls):
     assert "52.0 ± 0.8" in done.stdout and "Logs:" in lines[-1]
 
 
+def test_what_was_done_before_is_said_to_be(shell):
+    assert "done before" not in shell("restore/base2new_train.sh").stdout
+    assert shell("restore/base2new_train.sh").stdout.count("done before\n") == 8
+
+
 def test_a_failing_run_ends_the_demonstration(shell, calls):
     done = shell("restore/base2new_train.sh", FAIL="new")
     assert done.returncode == 2 and done.stderr == "error: it broke\n"
