@@ -6,6 +6,7 @@ python parse_test_res.py output/evaluation/RESTORE_m/vit_b16_c2_ep2_batch4_16sho
 """
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -66,23 +67,24 @@ def nothing_found(directory: Path, keyword: str, signals: tuple[str, ...]) -> st
     return f"{place}: none of its {len(logs)} log files has come to a result yet."
 
 
-def summarise(directory: Path, keyword: str, signals: tuple[str, ...], ci95: bool = False) -> float:
-    """Print one line a run and the mean over the runs in `directory`, and return that mean.
+def summarise(directory: str, keyword: str, signals: tuple[str, ...], ci95: bool = False) -> float:
+    """Print one line a run and the mean over the runs in `directory` (named as it was given), and return that mean.
 
     The spread is NumPy's population standard deviation, or with `ci95` the half width 1.96 std / sqrt(n).
     Raises ValueError if no run has a result.
     """
     print(f"Parsing files in {directory}")
     results = []
-    for run in subdirectories(directory):
+    for run in subdirectories(Path(directory)):
         found = find_result(run, keyword, signals)
+        place = os.path.join(directory, run.name)
         if found is None:
-            print(f"no result in {run}, left out", file=sys.stderr)
+            print(f"no result in {place}, left out", file=sys.stderr)
             continue
-        print(f"file: {found[0]}. {keyword}: {found[1]:.2f}%. ")
+        print(f"file: {os.path.join(place, found[0].name)}. {keyword}: {found[1]:.2f}%. ")
         results.append(found[1])
     if not results:
-        raise ValueError(nothing_found(directory, keyword, signals))
+        raise ValueError(nothing_found(Path(directory), keyword, signals))
     mean, spread = np.mean(results), np.std(results)
     if ci95:
         spread = 1.96 * spread / np.sqrt(len(results))
@@ -96,7 +98,7 @@ def summarise(directory: Path, keyword: str, signals: tuple[str, ...], ci95: boo
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path, help="directory whose subdirectories are the runs (seeds)")
+    parser.add_argument("directory", help="directory whose subdirectories are the runs (seeds)")
     parser.add_argument("--ci95", action="store_true", help="print the 95%% confidence interval, not the deviation")
     parser.add_argument("--test-log", action="store_true", help="read logs of evaluations (--eval-only)")
     parser.add_argument("--multi-exp", action="store_true", help="`directory` holds several experiments: average them")
@@ -104,12 +106,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     signals = TESTED if args.test_log else TRAINED
     try:
-        if not args.directory.is_dir():
+        if not os.path.isdir(args.directory):
             raise ValueError(f"There is no directory {args.directory}; give one that holds seed directories.")
         if not args.multi_exp:
             summarise(args.directory, args.keyword, signals, args.ci95)
             return 0
-        experiments = subdirectories(args.directory)
+        experiments = [os.path.join(args.directory, part.name) for part in subdirectories(Path(args.directory))]
         if not experiments:
             raise ValueError(f"{args.directory} is empty; with --multi-exp it must hold one directory an experiment.")
         means = [summarise(experiment, args.keyword, signals, args.ci95) for experiment in experiments]

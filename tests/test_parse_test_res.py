@@ -34,6 +34,13 @@ def test_output_is_coops_to_the_letter(tmp_path, capsys):
     )
 
 
+def test_the_directory_is_named_as_it_was_given(tmp_path, capsys, monkeypatch):
+    write_log(tmp_path / "runs/seed1", 80.0)
+    monkeypatch.chdir(tmp_path)
+    out = run(capsys, "./runs/")[1]
+    assert "Parsing files in ./runs/\nfile: ./runs/seed1/log.txt. " in out and "directory: ./runs/\n" in out
+
+
 def test_ci95_is_the_half_width(tmp_path, capsys):
     for seed, accuracy in enumerate([80.0, 84.0, 82.0, 86.0], start=1):
         write_log(tmp_path / f"seed{seed}", accuracy)
