@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from tabulate import tabulate
 from torch.utils.data import DataLoader
@@ -64,11 +63,6 @@ class DatasetWrapper(TorchDataset):
         return images[0] if self.k_tfm == 1 else images
 
 
-def seed_worker(worker_id: int) -> None:
-    """Seed NumPy in a loader's worker from torch's seed there; torch itself seeds Python's generator."""
-    np.random.seed(torch.initial_seed() % 2**32)
-
-
 def build_data_loader(
     cfg: Any,
     sampler_type: str = "SequentialSampler",
@@ -99,8 +93,8 @@ def build_data_loader(
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
-        worker_init_fn=seed_worker,
-        # An evaluation draws its workers' seed from a generator of its own: how often one evaluates must not change
+        # Training draws its workers' seed from torch's global generator; they seed torch, Python and NumPy from it.
+        # An evaluation has a generator of its own: how often one evaluates must not change
         # the training batches that follow.
         generator=None if is_train else torch.Generator(),
     )
