@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from promptclip import ClassPrompts, FeatureShift, PromptedCLIP, load_clip
 from promptclip.prompts import is_vit
 from trainers.precision import Precision
-from trainers.published import learned_part, mismatch, names
+from trainers.published import learned_part, mismatch, names, rename
 
 
 class Features(NamedTuple):
@@ -246,7 +246,7 @@ class PromptTrainer(TrainerX):
         part = learned_part(state, self.learner, self.training_only, self.unused)
         reason = mismatch(part, self.learner)
         if reason:
-            owner = _owner(part)
+            owner = _owner(state)
             whose = f" and looks like {owner}'s" if owner and owner != type(self).__name__ else ""
             raise ValueError(
                 f"The checkpoint {path} does not fit {self.cfg.TRAINER.NAME} on {self.cfg.MODEL.BACKBONE.NAME}: "
@@ -257,11 +257,12 @@ class PromptTrainer(TrainerX):
         self._text = None
 
 
-def _owner(part: dict[str, Tensor]) -> str | None:
-    """Name of a registered method that learns parameters of these names."""
+def _owner(state: dict[str, Tensor]) -> str | None:
+    """Name of a registered method that learns parameters of the names in a checkpoint's `state`."""
+    keys = [ours for key in state if (ours := rename(key))]
     for name in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(name)
         learns = set(getattr(method, "learns", ()))
-        if learns and learns == names(key for key in part if not key.startswith(method.training_only)):
+        if learns and learns == names(key for key in keys if not key.startswith(method.training_only)):
             return name
     return None

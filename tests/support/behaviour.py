@@ -1,0 +1,128 @@
+"""What every prompt-learning trainer must do, as checks that any test can run on any method.
+
+An entry is (label, trainer's registered name, options of its node).
+"""
+
+import pytest
+import recipe
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from trainer_factory import NAMES, batches, configuration, logits, make
+
+RESOLUTION = recipe.GEOMETRIES["tiny12"]["image_resolution"]
+SMALL = {"PROMPT_DEPTH": 3, "PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX": 2}
+
+
+def data(classes=6):
+    train, test = recipe.images(RESOLUTION)
+    return batches(train, [i % classes for i in range(8)]), torch.from_numpy(test)
+
+
+def build(entry, weights, folder, names=NAMES, epochs=3, extra=()):
+    _, name, options = entry
+    node = TRAINER_REGISTRY.get(name).node
+    known = TRAINER_REGISTRY.get(name).defaults
+    chosen = {key: value for key, value in (SMALL | options).items() if key in known}
+    opts = [item for key, value in chosen.items() for item in (f"TRAINER.{node}.{key}", value)]
+    cfg = configuration(name, weights("tiny12"), RESOLUTION, folder, [*opts, *extra], epochs)
+    torch.manual_seed(0)
+    return make(cfg, names, data(len(names))[0])
+
+
+def state_of(trainer):
+    return {key: value.clone() for key, value in trainer.learner.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def evaluation_gives_logits_and_is_repeatable(entry, weights, tmp_path):
+    trainer = build(entry, weights, tmp_path)
+    images = data()[1]
+    first = logits(trainer, images)
+    assert first.shape == (5, 6) and torch.isfinite(first).all()
+    assert torch.equal(first, logits(trainer, images))
+
+
+def training_changes_what_is_learned_and_nothing_else(entry, weights, tmp_path):
+    trainer = build(entry, weights, tmp_path)
+    frozen = {key: value.clone() for key, value in trainer.backbone.state_dict().items()}
+    before = state_of(trainer)
+    trainer.train()
+    assert same(frozen, trainer.backbone.state_dict())
+    assert all(parameter.grad is None for parameter in trainer.backbone.parameters())
+    for key, _ in trainer.learner.named_parameters():
+        assert not torch.equal(before[key], trainer.learner.state_dict()[key]), key
+    method = TRAINER_REGISTRY.get(entry[1])
+    firsts = {key.split(".")[0] for key, _ in trainer.learner.named_parameters()}
+    assert firsts <= set(method.learns)
+
+
+def save_and_load_give_the_same_logits(entry, weights, tmp_path):
+    trainer = build(entry, weights, tmp_path)
+    trainer.train()
+    expected = logits(trainer, data()[1])
+    torch.manual_seed(1)
+    fresh = build(entry, weights, tmp_path / "other")
+    for parameter in fresh.learner.parameters():
+        parameter.data.add_(0.1)
+    assert not torch.allclose(logits(fresh, data()[1]), expected)
+    fresh.load_model(str(tmp_path), epoch=3)
+    assert torch.equal(logits(fresh, data()[1]), expected)
+    megabytes = (tmp_path / trainer.model_name / "model.pth.tar-3").stat().st_size / 1e6
+    assert megabytes < 3  # the learnable part, not CLIP
+
+
+def a_base_class_checkpoint_serves_new_classes(entry, weights, tmp_path):
+    build(entry, weights, tmp_path).train()
+    new = build(entry, weights, tmp_path / "other", names=["forest", "sugar cane field"])
+    if entry[2].get("CSC"):
+        with pytest.raises(ValueError, match=r"its ctx is \(6, 2, 64\) where this run has \(2, 2, 64\)"):
+            new.load_model(str(tmp_path), epoch=3)
+        return
+    new.load_model(str(tmp_path), epoch=3)
+    assert logits(new, data()[1]).shape == (5, 2)
+
+
+def a_resumed_run_equals_an_uninterrupted_one(entry, weights, tmp_path):
+    every = ["TRAIN.CHECKPOINT_FREQ", 1]
+    whole = build(entry, weights, tmp_path / "whole", extra=every)
+    whole.train()
+
+    class Killed(Exception):
+        pass
+
+    broken = build(entry, weights, tmp_path / "broken", extra=every)
+    step = broken.forward_backward
+
+    def until_epoch_2(batch):
+        if broken.epoch == 2:
+            raise Killed
+        return step(batch)
+
+    broken.forward_backward = until_epoch_2
+    with pytest.raises(Killed):
+        broken.train()
+    torch.manual_seed(7)
+    resumed = build(entry, weights, tmp_path / "broken", extra=every)
+    resumed.train()
+    assert resumed.start_epoch == 2
+    assert same(state_of(whole), state_of(resumed))
+
+
+def a_loss_that_is_not_finite_is_named(entry, weights, tmp_path):
+    trainer = build(entry, weights, tmp_path)
+    next(iter(trainer.learner.parameters())).data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"The term .*epoch 1, batch 1"):
+        trainer.train()
+
+
+CHECKS = [
+    evaluation_gives_logits_and_is_repeatable,
+    training_changes_what_is_learned_and_nothing_else,
+    save_and_load_give_the_same_logits,
+    a_base_class_checkpoint_serves_new_classes,
+    a_resumed_run_equals_an_uninterrupted_one,
+    a_loss_that_is_not_finite_is_named,
+]
