@@ -10,7 +10,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = sorted(REPOSITORY.glob("scripts/*/*.sh"))
-CONFIGS = sorted(REPOSITORY.glob("configs/trainers/*/*.yaml"))
 
 # Notes its arguments and leaves what a run leaves. FAIL names a subset whose runs fail, EPOCHS_RUN what they trained.
 INTERPRETER = """#!/usr/bin/env bash
@@ -239,14 +238,6 @@ def test_every_configuration_that_a_script_names_exists(script):
     for trainer, config in zip(words[::2], words[1::2], strict=True):
         for name in (config, "emojiclip"):
             assert (REPOSITORY / "configs/trainers" / trainer / f"{name}.yaml").is_file()
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_command_that_a_configuration_opens_with_exists(config):
-    with config.open() as file:
-        command = file.readline().split()
-    (script,) = [word for word in command if word.startswith("scripts/")]
-    assert (REPOSITORY / script).is_file()
 
 
 def test_shellcheck_has_nothing_to_say():
