@@ -11,6 +11,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import datasets
+import trainers  # noqa: F401  registers the methods
 from runs.names import nearest, unknown
 
 SUBSETS = ("all", "base", "new")

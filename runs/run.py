@@ -10,7 +10,6 @@ from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
-import trainers  # noqa: F401  registers the methods
 from runs.checkpoint import identify
 from runs.config import build_config, check_data_root, check_names
 from runs.directory import Claim
