@@ -7,11 +7,13 @@ from typing import Any
 
 import yaml
 from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import datasets
 import trainers  # noqa: F401  registers the methods
+from promptclip.load import backbone_names
 from runs.names import nearest, unknown
 
 SUBSETS = ("all", "base", "new")
@@ -176,11 +178,9 @@ def unknown_key(key: str, leaves: Iterable[str]) -> str:
 
 def check_names(cfg: CfgNode) -> None:
     """Refuse, before anything is read or built, names that nothing is registered under."""
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    trainers, data_sets = TRAINER_REGISTRY.registered_names(), DATASET_REGISTRY.registered_names()
-    if cfg.TRAINER.NAME not in trainers:
-        raise KeyError(unknown("trainer (--trainer)", cfg.TRAINER.NAME, trainers))
+    methods, data_sets = TRAINER_REGISTRY.registered_names(), DATASET_REGISTRY.registered_names()
+    if cfg.TRAINER.NAME not in methods:
+        raise KeyError(unknown("trainer (--trainer)", cfg.TRAINER.NAME, methods))
     if cfg.DATASET.NAME not in data_sets:
         raise KeyError(unknown("data set (DATASET.NAME in --dataset-config-file)", cfg.DATASET.NAME, data_sets))
     if cfg.DATASET.SUBSAMPLE_CLASSES not in SUBSETS:
@@ -191,8 +191,6 @@ def check_names(cfg: CfgNode) -> None:
 
 def check_backbone(name: str) -> None:
     """Refuse a backbone that is neither a name of CLIP's, nor the embedded one, nor a file."""
-    from promptclip.load import backbone_names
-
     if name not in backbone_names() and not Path(name).exists():
         raise KeyError(unknown("backbone (MODEL.BACKBONE.NAME), nor a file,", name, backbone_names()))
 
