@@ -99,6 +99,7 @@ class PromptTrainer(TrainerX):
         cfg = self.cfg
         self.classnames = list(self.dm.dataset.classnames)
         self.precision = Precision(self.options.PREC, torch.device(self.device))
+        self.scaler = self.precision.scaler  # Dassl saves and resumes it under this name
         self.learner = self.build_learner().float()
         self.complete(self.learner)
         self.learner.to(self.device)
