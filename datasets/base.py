@@ -1,0 +1,115 @@
+"""What all data sets share, so that a data set's file says only what is particular to it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dassl.data.datasets import DatasetBase
+
+from datasets.fewshot import few_shot
+from datasets.splits import Parts, check_classes, random_state_kept, read_split, save_split
+from datasets.subsample import subsample_classes
+
+EMBEDDED = Path(__file__).parent / "embedded"
+
+
+class SplitDataset(DatasetBase):
+    """Lists read from a split file, or made by `make_parts`; then few shots; then all, base or new classes.
+
+    A subclass sets these, and overrides `make_parts` if its lists can be made from what its publisher provides:
+    """
+
+    dataset_dir = ""  # folder below DATASET.ROOT
+    image_dir = "images"  # folder in it that all image paths are relative to
+    split_file = ""  # split_zhou_<Name>.json; "" if the publisher's own lists are read every time
+    layout: tuple[str, ...] = ()  # what must lie in the folder, for the sentence that says something is missing
+    embedded = False  # lies in datasets/embedded, used when DATASET.ROOT is ""
+    test_only = False  # has a test list only, which is also handed out as train_x
+    val_is_test = False  # has no validation list of its own (ImageNet)
+    keeps_samples = True  # few-shot samples are kept in split_fewshot/
+
+    def __init__(self, cfg: Any):
+        """Read the data set below cfg.DATASET.ROOT.
+
+        Raises FileNotFoundError or ValueError with a sentence that says what is missing or wrong and what to do.
+        """
+        self.cfg = cfg
+        self.root = cfg.DATASET.ROOT
+        self.folder = self.locate()
+        self.images = self.folder / self.image_dir
+        parts = self.read()
+        self.check_images(parts)
+        if self.test_only:
+            parts = {"train": parts["test"], "test": parts["test"]}
+        elif cfg.DATASET.NUM_SHOTS >= 1:
+            if self.val_is_test:
+                parts.pop("val", None)
+            parts = few_shot(self.generate_fewshot_dataset, parts, cfg.DATASET.NUM_SHOTS, self.cache(), self.images)
+        parts = subsample_classes(parts, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+        val = parts["test"] if self.val_is_test else parts.get("val")
+        super().__init__(train_x=parts["train"], val=val or None, test=parts["test"])
+
+    def locate(self) -> Path:
+        """The data set's folder, absolute. Raises FileNotFoundError with the expected layout if it is not there."""
+        if not self.root and self.embedded:
+            return EMBEDDED / self.dataset_dir
+        if not self.root:
+            raise FileNotFoundError(
+                f"{self.name} needs the directory that holds the data sets (--root, DATASET.ROOT); only the embedded "
+                f"EmojiNet and EmojiNetMono do without. {self.expected()}"
+            )
+        folder = Path(os.path.abspath(os.path.expanduser(self.root))) / self.dataset_dir
+        if not folder.is_dir():
+            raise self.missing(folder)
+        return folder
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return type(self).__name__
+
+    def read(self) -> Parts:
+        """The whole train, val and test lists; made, and saved, where there is no split file yet."""
+        path = self.folder / self.split_file
+        if self.split_file and path.exists():
+            return read_split(path, self.images)
+        with random_state_kept():
+            parts = self.make_parts()
+        check_classes({"train": parts["test"]} | parts, str(self.folder))
+        return save_split(parts, path, self.images) if self.split_file else parts
+
+    def make_parts(self) -> Parts:
+        """Lists made from the publisher's files; a data set that only exists with a split file has none."""
+        raise self.missing(self.folder / self.split_file)
+
+    def cache(self) -> Path | None:
+        """File of the few-shot sample; None for the embedded sets, which lie in the package and are quick to draw."""
+        if not self.keeps_samples or (self.embedded and not self.root):
+            return None
+        return self.folder / "split_fewshot" / f"shot_{self.cfg.DATASET.NUM_SHOTS}-seed_{self.cfg.SEED}.pkl"
+
+    def check_images(self, parts: Parts) -> None:
+        """Say that images are missing before a backbone is loaded: the folder, or the first image of a list."""
+        for path in (self.images, *(Path(items[0].impath) for items in parts.values() if items)):
+            if not path.exists():
+                raise self.missing(path)
+
+    def require(self, *names: str) -> Path:
+        """The first of the files or folders `names` of the data set, all of which must exist (FileNotFoundError)."""
+        for name in names:
+            if not (self.folder / name).exists():
+                raise self.missing(self.folder / name)
+        return self.folder / names[0]
+
+    def missing(self, path: Path) -> FileNotFoundError:
+        """The error for something that is not there: what, the expected layout, and the next command."""
+        return FileNotFoundError(f"{self.name}: there is no {path}. {self.expected()}")
+
+    def expected(self) -> str:
+        """The layout in one sentence, and the command that makes it or says how."""
+        root = self.root or "<root>"
+        inside = self.layout or tuple(filter(None, (f"{self.image_dir}/", self.split_file)))
+        return (
+            f"Expected in {root}/{self.dataset_dir}: {', '.join(inside)}. "
+            f"Next: python -m datasets.prepare fetch {self.name} --root {root}"
+        )

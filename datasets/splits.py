@@ -1,0 +1,179 @@
+"""Train, val and test lists: reading and saving `split_zhou_<Name>.json`, and the family's two rules of making them.
+
+A split file is {"train": [[path below the image folder, label from 0, class name], ...], "val": ..., "test": ...}.
+"""
+
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dassl.data.datasets import Datum
+
+from datasets.files import list_folders, list_images, write_atomically
+
+PARTS = ("train", "val", "test")
+Parts = dict[str, list[Datum]]  # keys: PARTS
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave Python's random numbers as they were.
+
+    A run that makes a split or draws a sample and one that finds it on the disk then go on with the same numbers.
+    """
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def read_split(path: Path, images: Path) -> Parts:
+    """Read a split file; its paths are taken below the folder `images`.
+
+    Raises FileNotFoundError, or ValueError with the file's name and what is wrong with it: not JSON, a part or an
+    entry of another form, a path that leaves `images`, labels that do not run from 0 or have two names.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no split file {path}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The split file {path} is not valid JSON ({error}); fetch it again or delete it.") from error
+    if not isinstance(content, dict) or any(not isinstance(content.get(part), list) for part in PARTS):
+        raise ValueError(f'The split file {path} must hold three lists, "train", "val" and "test"; fetch it again.')
+    parts = {
+        part: [parse_entry(entry, f"Entry {number} of {part!r} in {path}", images) for number, entry in enumerate(rows)]
+        for part, rows in ((part, content[part]) for part in PARTS)
+    }
+    check_classes(parts, str(path))
+    return parts
+
+
+def parse_entry(entry: object, where: str, images: Path) -> Datum:
+    """One entry of a split file as Datum; `where` begins the sentence of the ValueError."""
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise ValueError(f"{where} is {shorten(entry)}, not [path, label, class name].")
+    relative, label, name = entry
+    if isinstance(label, bool) or not isinstance(label, int) or label < 0:
+        raise ValueError(f"{where} has the label {shorten(label)}; labels are whole numbers from 0.")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"{where} has the class name {shorten(name)}; it must be a text that is not empty.")
+    return Datum(impath=inside(relative, where, images), label=label, classname=name)
+
+
+def inside(relative: object, where: str, images: Path) -> str:
+    """The path `relative` below the folder `images`; ValueError if it leads out of it."""
+    if not isinstance(relative, str) or not relative.strip() or "\0" in relative:
+        raise ValueError(f"{where} has the path {shorten(relative)}; it must be a path below {images}.")
+    if os.path.isabs(relative) or ".." in relative.replace(os.sep, "/").split("/") or os.path.splitdrive(relative)[0]:
+        raise ValueError(
+            f"{where} has the path {shorten(relative)}, which leads out of {images}; such a file is unsafe."
+        )
+    return os.path.join(images, relative)
+
+
+def shorten(value: object) -> str:
+    """`value` as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_classes(parts: Mapping[str, list[Datum]], where: str) -> None:
+    """Refuse (ValueError) an empty list, gaps in the labels, two names for a label, classes nothing is trained on."""
+    for part in ("train", "test"):
+        if not parts[part]:
+            raise ValueError(f"{where} lists no image in {part!r}; it cannot be trained and tested on.")
+    names: dict[int, str] = {}
+    for item in (item for items in parts.values() for item in items or ()):
+        if names.setdefault(item.label, item.classname) != item.classname:
+            raise ValueError(
+                f"{where} gives label {item.label} two class names, {names[item.label]!r} and {item.classname!r}."
+            )
+    trained = {item.label for item in parts["train"]}
+    absent = sorted(set(range(max(names) + 1)) - trained)
+    if absent:
+        said = f" ({names[absent[0]]!r})" if absent[0] in names else ""
+        raise ValueError(
+            f"{where} has no training image with label {absent[0]}{said}; labels must run from 0 to "
+            f"{max(names)} without a gap, and every class needs training images."
+        )
+
+
+def save_split(parts: Parts, path: Path, images: Path) -> Parts:
+    """Save `parts` as split file and return them; if another process was first, its split is returned instead.
+
+    A folder that cannot be written to is no error, it is told in one line.
+    """
+    rows = {
+        part: [[relative(item.impath, images), item.label, item.classname] for item in parts[part]] for part in PARTS
+    }
+    text = json.dumps(rows, indent=1, ensure_ascii=False)
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()), keep_existing=True)
+    except OSError as error:
+        print(f"The split could not be saved to {path} ({error.strerror or error}); every seed will make its own.")
+        return parts
+    return read_split(path, images)
+
+
+def relative(path: str, images: Path) -> str:
+    """`path` below the folder `images`, with forward slashes as in the family's files."""
+    return os.path.relpath(path, images).replace(os.sep, "/")
+
+
+def split_by_folder(images: Path, names: Mapping[str, str] | None = None, ignored: tuple[str, ...] = ()) -> Parts:
+    """Rule P: class folders sorted; of a class's shuffled images the first half trains, the next fifth validates.
+
+    `names` gives class names that differ from their folder's, `ignored` folders that are no class. Draws from
+    Python's global generator. Raises ValueError if there is no class, or a class too small for three parts.
+    """
+    folders = list_folders(images, ignored)
+    if not folders:
+        raise ValueError(f"{images} holds no class folder; expected {images}/<class>/<image>.")
+    classes = []
+    for label, folder in enumerate(folders):
+        paths = [os.path.join(images, folder, image) for image in list_images(images / folder)]
+        classes.append([Datum(path, label, classname=(names or {}).get(folder, folder)) for path in paths])
+    return split_classes(classes)
+
+
+def split_classes(classes: list[list[Datum]]) -> Parts:
+    """Divide every class's items, shuffled in the order given, into half train, a fifth val, the rest test."""
+    parts: Parts = {part: [] for part in PARTS}
+    for items in classes:
+        items = list(items)
+        random.shuffle(items)
+        train, val = round(0.5 * len(items)), round(0.2 * len(items))
+        if not (train and val and len(items) > train + val):
+            name = f"The class {items[0].classname!r} has {len(items)} image(s)" if items else "A class has no image"
+            raise ValueError(f"{name}; a split into train, val and test needs at least 4 of each class.")
+        parts["train"] += items[:train]
+        parts["val"] += items[train : train + val]
+        parts["test"] += items[train + val :]
+    return parts
+
+
+def split_trainval(items: list[Datum]) -> tuple[list[Datum], list[Datum]]:
+    """Rule T: (train, val), a fifth of every label's shuffled items being val, labels in order of first appearance.
+
+    Draws from Python's global generator. Raises ValueError if a class has too few items to give any.
+    """
+    groups: dict[int, list[Datum]] = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    train, val = [], []
+    for group in groups.values():
+        random.shuffle(group)
+        count = round(0.2 * len(group))
+        if not count:
+            raise ValueError(
+                f"The class {group[0].classname!r} has {len(group)} image(s) to train on; "
+                "setting a fifth aside for validation needs at least 3."
+            )
+        val += group[:count]
+        train += group[count:]
+    return train, val
