@@ -16,7 +16,7 @@ setup(
         "datasets": ["embedded/**/*"],
     },
     install_requires=[
-        "torch>=2.2",
+        "torch>=2.6",
         "torchvision",
         "clip-anytorch>=2.6",
         # clip-anytorch imports pkg_resources, which setuptools 82 dropped and 81 announces with a warning
