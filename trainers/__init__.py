@@ -7,5 +7,6 @@ from needs import require
 
 require("torch", "dassl", "clip")
 
+import_module(f"{__name__}.upstream")  # before the methods, which import what it repairs
 for _module in sorted(module.name for module in iter_modules(__path__)):
     import_module(f"{__name__}.{_module}")
