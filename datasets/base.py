@@ -6,8 +6,9 @@ from typing import Any
 
 from dassl.data.datasets import DatasetBase
 
+from datasets.facts import Facts
 from datasets.fewshot import few_shot
-from datasets.splits import Parts, check_classes, random_state_kept, read_split, save_split
+from datasets.splits import SPLIT_SEED, Parts, check_classes, random_numbers, read_split, save_split
 from datasets.subsample import subsample_classes
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -20,6 +21,7 @@ class SplitDataset(DatasetBase):
     """
 
     dataset_dir = ""  # folder below DATASET.ROOT
+    facts: Facts | None = None  # sizes, licence, sources: for `datasets.prepare`
     image_dir = "images"  # folder in it that all image paths are relative to
     split_file = ""  # split_zhou_<Name>.json; "" if the publisher's own lists are read every time
     layout: tuple[str, ...] = ()  # what must lie in the folder, for the sentence that says something is missing
@@ -39,12 +41,9 @@ class SplitDataset(DatasetBase):
         self.images = self.folder / self.image_dir
         parts = self.read()
         self.check_images(parts)
-        if self.test_only:
-            parts = {"train": parts["test"], "test": parts["test"]}
-        elif cfg.DATASET.NUM_SHOTS >= 1:
-            if self.val_is_test:
-                parts.pop("val", None)
-            parts = few_shot(self.generate_fewshot_dataset, parts, cfg.DATASET.NUM_SHOTS, self.cache(), self.images)
+        if cfg.DATASET.NUM_SHOTS >= 1 and not self.test_only:
+            draw, shots = self.generate_fewshot_dataset, cfg.DATASET.NUM_SHOTS
+            parts = few_shot(draw, parts, shots, cfg.SEED, self.cache(), self.images)
         parts = subsample_classes(parts, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
         val = parts["test"] if self.val_is_test else parts.get("val")
         super().__init__(train_x=parts["train"], val=val or None, test=parts["test"])
@@ -72,11 +71,17 @@ class SplitDataset(DatasetBase):
         """The whole train, val and test lists; made, and saved, where there is no split file yet."""
         path = self.folder / self.split_file
         if self.split_file and path.exists():
-            return read_split(path, self.images)
-        with random_state_kept():
-            parts = self.make_parts()
-        check_classes({"train": parts["test"]} | parts, str(self.folder))
-        return save_split(parts, path, self.images) if self.split_file else parts
+            return self.checked(read_split(path, self.images), path)
+        with random_numbers(SPLIT_SEED):
+            parts = self.checked(self.make_parts(), self.folder)
+        return self.checked(save_split(parts, path, self.images), path) if self.split_file else parts
+
+    def checked(self, parts: Parts, source: Path) -> Parts:
+        """`parts`; a set that is only tested on gets its test list for training too. See `check_classes`."""
+        if self.test_only:
+            parts = {"train": parts["test"], "test": parts["test"]}
+        check_classes(parts, str(source))
+        return parts
 
     def make_parts(self) -> Parts:
         """Lists made from the publisher's files; a data set that only exists with a split file has none."""

@@ -16,15 +16,20 @@ from datasets.files import list_folders, list_images, write_atomically
 
 PARTS = ("train", "val", "test")
 Parts = dict[str, list[Datum]]  # keys: PARTS
+# Splits are made as the family's code makes them in a run with seed 1, whatever the seed of the run that makes them.
+SPLIT_SEED = 1
 
 
 @contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Leave Python's random numbers as they were.
+def random_numbers(seed: int) -> Iterator[None]:
+    """Python's random numbers as they are after `random.seed(seed)`, and afterwards as they were before.
 
-    A run that makes a split or draws a sample and one that finds it on the disk then go on with the same numbers.
+    A run that makes a split or draws a sample and one that finds it on the disk then go on with the same numbers. A
+    negative seed draws from where the generator stands.
     """
     state = random.getstate()
+    if seed >= 0:
+        random.seed(seed)
     try:
         yield
     finally:
@@ -35,7 +40,7 @@ def read_split(path: Path, images: Path) -> Parts:
     """Read a split file; its paths are taken below the folder `images`.
 
     Raises FileNotFoundError, or ValueError with the file's name and what is wrong with it: not JSON, a part or an
-    entry of another form, a path that leaves `images`, labels that do not run from 0 or have two names.
+    entry of another form, a path that leaves `images`. See `check_classes` for what holds between entries.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no split file {path}.")
@@ -45,12 +50,10 @@ def read_split(path: Path, images: Path) -> Parts:
         raise ValueError(f"The split file {path} is not valid JSON ({error}); fetch it again or delete it.") from error
     if not isinstance(content, dict) or any(not isinstance(content.get(part), list) for part in PARTS):
         raise ValueError(f'The split file {path} must hold three lists, "train", "val" and "test"; fetch it again.')
-    parts = {
+    return {
         part: [parse_entry(entry, f"Entry {number} of {part!r} in {path}", images) for number, entry in enumerate(rows)]
         for part, rows in ((part, content[part]) for part in PARTS)
     }
-    check_classes(parts, str(path))
-    return parts
 
 
 def parse_entry(entry: object, where: str, images: Path) -> Datum:
@@ -85,7 +88,7 @@ def shorten(value: object) -> str:
 def check_classes(parts: Mapping[str, list[Datum]], where: str) -> None:
     """Refuse (ValueError) an empty list, gaps in the labels, two names for a label, classes nothing is trained on."""
     for part in ("train", "test"):
-        if not parts[part]:
+        if not parts.get(part):
             raise ValueError(f"{where} lists no image in {part!r}; it cannot be trained and tested on.")
     names: dict[int, str] = {}
     for item in (item for items in parts.values() for item in items or ()):
@@ -115,7 +118,7 @@ def save_split(parts: Parts, path: Path, images: Path) -> Parts:
     try:
         write_atomically(path, lambda file: file.write(text.encode()), keep_existing=True)
     except OSError as error:
-        print(f"The split could not be saved to {path} ({error.strerror or error}); every seed will make its own.")
+        print(f"The split could not be saved to {path} ({error.strerror or error}); it is made again every time.")
         return parts
     return read_split(path, images)
 
