@@ -122,6 +122,8 @@ _C.TEST.PER_CLASS_RESULT = False
 _C.TEST.COMPUTE_CMAT = False
 _C.TEST.NO_TEST = False
 _C.TEST.SPLIT = "test"
+# Count and list unreadable images of an evaluation instead of stopping at the first
+_C.TEST.SKIP_BROKEN = False
 # Which model is tested after training: last_step or best_val
 _C.TEST.FINAL_MODEL = "last_step"
 

@@ -1,5 +1,6 @@
 """Puts data set, transforms and loaders of a run together."""
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torchvision import transforms as T
 
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
+from dassl.data.skipping import BROKEN, collate_readable
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.data.transforms.transforms import normalize
 from dassl.utils import read_image
@@ -46,7 +48,12 @@ class DatasetWrapper(TorchDataset):
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
-        image = read_image(item.impath)
+        try:
+            image = read_image(item.impath)
+        except (ValueError, OSError) as err:
+            if self.is_train or not self.cfg.TEST.get("SKIP_BROKEN", False):
+                raise
+            return {BROKEN: str(err)}
         output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
         if isinstance(self.transform, list | tuple):
             for n, transform in enumerate(self.transform, start=1):
@@ -61,6 +68,12 @@ class DatasetWrapper(TorchDataset):
         """Return the transformed image, or the list of `k_tfm` of them."""
         images = [transform(image) for _ in range(self.k_tfm)]
         return images[0] if self.k_tfm == 1 else images
+
+
+def ignore_stop_signals(worker_id: int) -> None:
+    """Leave it to the main process to answer SIGTERM and SIGINT, which reach a whole job: it ends its workers."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def build_data_loader(
@@ -86,6 +99,7 @@ def build_data_loader(
         )
     if batch_size < 1:
         raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
+    skips = not is_train and cfg.TEST.get("SKIP_BROKEN", False)
     loader = DataLoader(
         (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
@@ -97,6 +111,8 @@ def build_data_loader(
         # An evaluation has a generator of its own: how often one evaluates must not change
         # the training batches that follow.
         generator=None if is_train else torch.Generator(),
+        worker_init_fn=ignore_stop_signals if cfg.DATALOADER.NUM_WORKERS else None,
+        **({"collate_fn": collate_readable} if skips else {}),
     )
     if not len(loader):
         raise ValueError(

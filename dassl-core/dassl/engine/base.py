@@ -7,12 +7,19 @@ import torch
 from torch import nn
 
 from dassl.engine.saving import Saving
+from dassl.engine.stopping import Stopped
 from dassl.utils import mkdir_if_missing, tolist_if_not
 from dassl.utils.names import check_availability
 
 
 class TrainerBase(Saving):
-    """A loop over epochs with a hook before and after each part, over models registered by name."""
+    """A loop over epochs with a hook before and after each part, over models registered by name.
+
+    Whoever sets `stop_requested` (a signal handler) has the run saved after the step it is in and `Stopped` raised.
+    """
+
+    stop_requested = False
+    _in_epochs = False
 
     def __init__(self):
         self._models: OrderedDict[str, nn.Module] = OrderedDict()
@@ -121,13 +128,19 @@ class TrainerBase(Saving):
             self.before_train()
             # Last, so that nothing of the start-up of a resumed run shifts its random numbers.
             self.restore_rng()
+            self._in_epochs = True
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 self.before_epoch()
                 self.run_epoch()
                 self.after_epoch()
+                if self.stop_requested and epoch + 1 < self.max_epoch:
+                    self.save_model(epoch, self.output_dir)
+                    raise Stopped
+            self._in_epochs = False
             self.after_train()
         finally:
+            self._in_epochs = False
             self.close_writer()
 
     def before_train(self) -> None:

@@ -17,6 +17,7 @@ from dassl.utils.checkpoint import (
     write_checkpoint,
     write_pointer,
 )
+from dassl.utils.meters import MetricMeter
 from dassl.utils.rng import get_rng_state, set_rng_state
 
 BEST = "model-best.pth.tar"
@@ -26,10 +27,13 @@ class Saving:
     """Checkpoints of a trainer: one folder a registered model, `<directory>/<name>/model.pth.tar-<epoch>`.
 
     Besides weights, optimiser and schedule they hold, under `resume`, what a resumed run needs to equal an
-    uninterrupted one: the state of all random number generators, the best validation result and the gradient scaler.
+    uninterrupted one: the state of all random number generators, the best validation result, the gradient scaler and,
+    in `model.pth.tar-<epochs>-batch-<batches>`, which a stopped run writes, the place inside the epoch.
     """
 
     _pending_rng: dict[str, Any] | None = None
+    # Where inside its epoch a stopped run is saved or resumed: {"batches", "start_rng", "meters"}
+    _step: dict[str, Any] | None = None
 
     def save_model(
         self,
@@ -59,6 +63,20 @@ class Saving:
         # Only when every model is on the disk does any of them count as the newest.
         for path in written:
             write_pointer(path)
+            _drop_inside_epoch(osp.dirname(path), keep=osp.basename(path))
+
+    def save_inside_epoch(self, batches: int, start_rng: dict[str, Any], meters: MetricMeter) -> None:
+        """Save after `batches` steps of the present epoch, so that a resumed run goes on with the next one.
+
+        The data order is not in the file but follows from `start_rng`, the generators' state at the epoch's start:
+        a resumed run loads the same batches again, without training on them, and then takes its generators over.
+        """
+        self._step = {"batches": batches, "start_rng": start_rng, "meters": meters.state()}
+        try:
+            name = f"model.pth.tar-{self.epoch}-batch-{batches}"
+            self.save_model(self.epoch - 1, self.output_dir, model_name=name)
+        finally:
+            self._step = None
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load every registered model's weights from `directory`: model.pth.tar-<epoch>, or the best one on val.
@@ -78,6 +96,11 @@ class Saving:
             print(f'Loading weights to {name} from "{path}" (epoch = {checkpoint["epoch"]})')
             load_weights(self._models[name], checkpoint["state_dict"], path)
 
+    def has_checkpoints(self, directory: str) -> bool:
+        """Whether every registered model has a newest checkpoint in `directory`."""
+        names = self.get_model_names()
+        return bool(names) and all(osp.isfile(osp.join(directory, name, POINTER)) for name in names)
+
     def resume_model_if_exist(self, directory: str) -> int:
         """Restore the newest checkpoint of every registered model, if all have one; return the epoch to go on with.
 
@@ -85,7 +108,7 @@ class Saving:
         """
         names = self.get_model_names()
         folders = [osp.join(directory, name) for name in names]
-        if not names or not all(osp.isfile(osp.join(folder, POINTER)) for folder in folders):
+        if not self.has_checkpoints(directory):
             print("No checkpoint found, train from scratch")
             return 0
         print(f"Found checkpoint at {directory} (will resume training)")
@@ -107,9 +130,25 @@ class Saving:
 
     def restore_rng(self) -> None:
         """Put the random number generators to where the resumed checkpoint was written; without one, do nothing."""
-        if self._pending_rng is not None:
-            set_rng_state(self._pending_rng)
-            self._pending_rng = None
+        state, self._pending_rng = self._pending_rng, None
+        if state is not None:
+            _set_rng(state)
+
+    def restore_start_of_epoch(self) -> dict[str, Any] | None:
+        """Rewind the generators if the run resumes inside an epoch; return what `go_on_inside_epoch` needs, or None."""
+        step, self._step = self._step, None
+        if step is not None:
+            step = {**step, "rng": get_rng_state()}
+            _set_rng(step["start_rng"])
+        return step
+
+    def go_on_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
+        """Take up generators and meters where the stopped run left them, its batches having been loaded again."""
+        try:
+            meters.load_state(step["meters"])
+        except (AttributeError, TypeError, ValueError, ZeroDivisionError) as err:
+            raise CheckpointError(f"The checkpoint's running averages are damaged ({err!r}).") from err
+        set_rng_state(step["rng"])
 
     def _resume_state(self) -> dict[str, Any]:
         scaler = getattr(self, "scaler", None)
@@ -117,6 +156,7 @@ class Saving:
             "rng": get_rng_state(),
             "best_result": float(getattr(self, "best_result", float("-inf"))),
             "scaler": scaler.state_dict() if hasattr(scaler, "state_dict") else None,
+            "step": self._step,
         }
 
     def _take_resume_state(self, state: dict[str, Any] | None, path: str) -> None:
@@ -125,12 +165,32 @@ class Saving:
             print(f'"{path}" holds no random number state: the data order from here on is a new one.')
             return
         try:
-            self._pending_rng = state["rng"]
-            self.best_result = state["best_result"]
+            self._pending_rng = dict(state["rng"])
+            self.best_result = float(state["best_result"])
             if state["scaler"] is not None and getattr(self, "scaler", None) is not None:
                 self.scaler.load_state_dict(state["scaler"])
-        except (KeyError, TypeError) as err:
+            step = state.get("step")
+            if step is not None:
+                step = {"batches": int(step["batches"]), "start_rng": dict(step["start_rng"]), "meters": step["meters"]}
+                print(f"Going on behind batch {step['batches']} of the epoch that was broken off")
+            self._step = step
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as err:
             raise CheckpointError(f'The entry "resume" of "{path}" is incomplete ({err!r}).') from err
+
+
+def _set_rng(state: dict[str, Any]) -> None:
+    """set_rng_state for a state out of a file. Raises CheckpointError if it is none."""
+    try:
+        set_rng_state(state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as err:
+        raise CheckpointError(f"The checkpoint's random number state is damaged ({err!r}).") from err
+
+
+def _drop_inside_epoch(folder: str, keep: str) -> None:
+    """Remove the checkpoints of stopped epochs but `keep`: a newer one has taken their place."""
+    for name in os.listdir(folder):
+        if name != keep and re.fullmatch(r"model\.pth\.tar-\d+-batch-\d+", name):
+            os.remove(osp.join(folder, name))
 
 
 def _common_newest(folders: list[str]) -> str:
@@ -141,9 +201,10 @@ def _common_newest(folders: list[str]) -> str:
     return max(everywhere or named, key=_epoch_of)
 
 
-def _epoch_of(name: str) -> int:
-    match = re.search(r"-(\d+)$", name)
-    return int(match.group(1)) if match else -1
+def _epoch_of(name: str) -> tuple[int, int]:
+    """Epochs and further batches that a checkpoint of this name has behind it; (-1, 0) for the best model's."""
+    match = re.search(r"tar-(\d+)(?:-batch-(\d+))?$", name)
+    return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
 
 
 def _what_there_is(directory: str, name: str) -> str:

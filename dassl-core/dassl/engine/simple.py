@@ -11,8 +11,10 @@ from torch import nn
 from tqdm import tqdm
 
 from dassl.data import DataManager
+from dassl.data.skipping import BROKEN
 from dassl.engine.base import TrainerBase
 from dassl.engine.net import SimpleNet
+from dassl.engine.stopping import Stopped
 from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import CheckpointError, count_num_param, load_pretrained_weights
@@ -75,10 +77,13 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume if there is something to resume, and open TensorBoard. Raises CheckpointError."""
-        if self.cfg.RESUME:
+        """Resume if there is something to resume, and open TensorBoard. Raises CheckpointError.
+
+        What the run itself has saved in OUTPUT_DIR goes before RESUME, where it began.
+        """
+        if self.cfg.RESUME and not self.has_checkpoints(self.output_dir):
             self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME)
-            if not self.start_epoch:
+            if not self.has_checkpoints(self.cfg.RESUME):
                 raise CheckpointError(
                     f'RESUME is "{self.cfg.RESUME}", which holds no checkpoint of {", ".join(self.get_model_names())}.'
                 )
@@ -119,7 +124,8 @@ class SimpleTrainer(TrainerBase):
     def test(self, split: str | None = None) -> float:
         """Evaluate on "test" or "val" (default TEST.SPLIT) and return the first metric: accuracy in per cent.
 
-        Raises ValueError if the data set has no val split: testing on another one unasked would select on test data.
+        With TEST.SKIP_BROKEN the paths of unreadable images are in `self.broken_images`. Raises ValueError if the data
+        set has no val split: testing on another one unasked would select on test data.
         """
         split = self.cfg.TEST.SPLIT if split is None else split
         check_availability(split, ("test", "val"), "split")
@@ -132,9 +138,18 @@ class SimpleTrainer(TrainerBase):
         self.evaluator.reset()
         print(f"Evaluate on the *{split}* set")
         # The bar goes to stderr and only to a terminal, so that it never ends up in a log.
+        self.broken_images = []
         for batch in tqdm(loader, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False):
+            if self.stop_requested and not self._in_epochs:
+                raise Stopped
+            self.broken_images += batch.pop(BROKEN, [])
+            if not batch:
+                continue
             input, label = self.parse_batch_test(batch)
             self.evaluator.process(self.model_inference(input), label)
+        if self.broken_images:
+            print(f"* skipped: {len(self.broken_images):,} broken images, which count nowhere")
+            print("\n".join(self.broken_images))
         results = self.evaluator.evaluate()
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)

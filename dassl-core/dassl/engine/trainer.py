@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from dassl.engine.simple import SimpleTrainer
-from dassl.utils import AverageMeter, MetricMeter
+from dassl.engine.stopping import Stopped
+from dassl.utils import AverageMeter, CheckpointError, MetricMeter, get_rng_state
 from dassl.utils.names import check_availability
 
 
@@ -23,9 +24,16 @@ class _BatchLoop(SimpleTrainer):
         """Train for one epoch; sets self.num_batches and self.batch_idx on the way."""
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
+        resumed = self.restore_start_of_epoch()
+        start_rng = get_rng_state()
         self.num_batches, steps = self._steps()
         end = time.time()
         for self.batch_idx, batches in enumerate(steps):
+            if resumed is not None:  # done before the run was stopped: loaded again only to draw the same order
+                if self.batch_idx + 1 == resumed["batches"]:
+                    self.go_on_inside_epoch(resumed, losses)
+                    resumed, end = None, time.time()
+                continue
             data_time.update(time.time() - end)
             losses.update(self.forward_backward(*batches))
             batch_time.update(time.time() - end)
@@ -36,7 +44,15 @@ class _BatchLoop(SimpleTrainer):
             for name, meter in losses.meters.items():
                 self.write_scalar(f"train/{name}", meter.avg, step)
             self.write_scalar("train/lr", self.get_current_lr(), step)
+            if self.stop_requested:
+                self.save_inside_epoch(self.batch_idx + 1, start_rng, losses)
+                raise Stopped
             end = time.time()
+        if resumed is not None:
+            raise CheckpointError(
+                f"The run was stopped after batch {resumed['batches']}, but its epoch has {self.num_batches} now: "
+                "the training set has changed. Restore it, or start anew in another directory."
+            )
 
     def _progress(self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter) -> str:
         """Word the log line of the present batch; parsers depend on its text."""

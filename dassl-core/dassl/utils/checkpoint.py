@@ -172,9 +172,11 @@ def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, s
 
 
 def _test_check_sums(fpath: str) -> None:
-    """Raise CheckpointError if a part of the zip archive is damaged, which torch would not notice."""
+    """Raise CheckpointError if a part of the zip archive is damaged, which torch would not notice, or a bomb."""
     if zipfile.is_zipfile(fpath):
         with zipfile.ZipFile(fpath) as archive:
+            if sum(part.file_size for part in archive.infolist()) > osp.getsize(fpath):
+                raise CheckpointError(f'"{fpath}" is no checkpoint: its parts are larger than the file (compressed).')
             damaged = archive.testzip()
         if damaged is not None:
             raise CheckpointError(

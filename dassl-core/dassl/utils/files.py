@@ -10,6 +10,10 @@ from typing import IO, Any
 
 from PIL import Image
 
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+MAX_PIXELS = 90_000_000
+"""Images beyond this, some 360 MB decoded, are refused: the largest of ImageNet has 61 million."""
+
 
 def mkdir_if_missing(dirname: str) -> None:
     """Create a folder and its parents unless it is there already."""
@@ -97,14 +101,19 @@ def write_json(obj: Any, fpath: str) -> None:
 def read_image(path: str) -> Image.Image:
     """Read an image file as RGB.
 
-    Raises FileNotFoundError if there is none, ValueError if it is broken; both name the path.
+    Only the listed formats are tried: the reader of another one, PostScript, would start a program on it. Raises
+    FileNotFoundError if there is none, ValueError if it is broken or far too large; both name the path.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'There is no image at "{path}"; does DATASET.ROOT hold the data set?')
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, Image.DecompressionBombError) as err:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on oddities in metadata; a size beyond the limit is an error below
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+                return image.convert("RGB")
+    except Exception as err:  # a damaged file makes the decoders stumble in many ways
         raise ValueError(
             f'The image "{path}" cannot be read ({err}); restore the file or take it out of the split.'
         ) from err

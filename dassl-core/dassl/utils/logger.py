@@ -4,6 +4,7 @@ import atexit
 import os.path as osp
 import sys
 import time
+from contextlib import suppress
 from typing import IO, Any
 
 from dassl.utils.files import mkdir_if_missing
@@ -41,7 +42,8 @@ class Logger:
     def close(self) -> None:
         """Close the file; the console stays open, and later prints go to it alone."""
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # on a full disk; the failed write has been reported
+                self.file.close()
             self.file = None
             atexit.unregister(self.close)
 

@@ -44,5 +44,15 @@ class MetricMeter:
         for name, value in input_dict.items():
             self.meters[name].update(value)
 
+    def state(self) -> dict[str, tuple[float, float, int]]:
+        """What load_state needs to go on counting, as plain numbers."""
+        return {name: (float(m.val), float(m.sum), int(m.count)) for name, m in self.meters.items()}
+
+    def load_state(self, state: dict[str, tuple[float, float, int]]) -> None:
+        """Go on from what `state` returned."""
+        for name, (val, total, count) in state.items():
+            meter = self.meters[name]
+            meter.val, meter.sum, meter.count, meter.avg = val, total, count, total / count
+
     def __str__(self) -> str:
         return self.delimiter.join(f"{name} {m.val:.4f} ({m.avg:.4f})" for name, m in self.meters.items())

@@ -128,8 +128,9 @@ def test_resume_from_another_folder(cfg):
     cfg.OUTPUT_DIR = first_dir + "_killed"
     _start(cfg, kill_at=(2, 0))
     cfg.RESUME, cfg.OUTPUT_DIR = cfg.OUTPUT_DIR, first_dir + "_new"
-    assert _start(cfg).history == whole.history[6:]
-    cfg.RESUME = first_dir + "_nowhere"
+    _start(cfg, kill_at=(3, 0))
+    assert _start(cfg).history == whole.history[9:]  # from its own progress now, not from RESUME again
+    cfg.RESUME, cfg.OUTPUT_DIR = first_dir + "_nowhere", first_dir + "_newer"
     with pytest.raises(CheckpointError, match="which holds no checkpoint of classifier"):
         _start(cfg)
 
