@@ -13,7 +13,7 @@ import yaml
 from dassl.config import get_cfg_default
 from yacs.config import CfgNode
 
-from runs.config import extend_by_trainer, flatten
+from runs.config import default_config, extend_by_trainer, flatten
 
 # Keys that change where and how fast a run is done, not its result.
 WITHOUT_EFFECT = frozenset(
@@ -59,16 +59,23 @@ def effective(flat: dict[str, Any], trainer: str) -> dict[str, Any]:
 
 
 def experiment_id(cfg: CfgNode) -> str:
-    """Eight hex digits shared by the runs that differ only in seed, data set and class subset."""
-    settings = effective(flatten(cfg), cfg.TRAINER.NAME)
-    kept = {key: value for key, value in settings.items() if key not in WITHIN_EXPERIMENT}
+    """Eight hex digits shared by the runs that differ only in seed, data set and class subset.
+
+    Only what departs from the defaults counts, so that an option added later changes no earlier run's digits.
+    """
+    settings, usual = effective(_plain(flatten(cfg)), cfg.TRAINER.NAME), _plain(flatten(default_config()))
+    kept = {key: value for key, value in settings.items() if key not in WITHIN_EXPERIMENT and value != usual.get(key)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def differences(cfg: CfgNode, stored: dict[str, Any]) -> list[str]:
-    """`KEY: stored -> asked for`, for every key that can change the result; `stored` as read from config.yaml."""
+    """`KEY: stored -> asked for`, for every key that can change the result; `stored` as read from config.yaml.
+
+    A key that config.yaml lacks is an option added since; that run did what the option's default does.
+    """
     trainer = cfg.TRAINER.NAME
-    asked, there = (effective(_plain(flatten(node)), trainer) for node in (cfg, stored))
+    usual = _plain(flatten(default_config()))
+    asked, there = (effective(_plain(flat), trainer) for flat in (flatten(cfg), usual | flatten(stored)))
     unset = "(not set)"
     return [
         f"{key}: {there.get(key, unset)!r} -> {asked.get(key, unset)!r}"

