@@ -35,10 +35,7 @@ class SplitDataset(DatasetBase):
 
         Raises FileNotFoundError or ValueError with a sentence that says what is missing or wrong and what to do.
         """
-        self.cfg = cfg
-        self.root = cfg.DATASET.ROOT
-        self.folder = self.locate()
-        self.images = self.folder / self.image_dir
+        self.open(cfg)
         parts = self.read()
         self.check_images(parts)
         if cfg.DATASET.NUM_SHOTS >= 1 and not self.test_only:
@@ -47,6 +44,13 @@ class SplitDataset(DatasetBase):
         parts = subsample_classes(parts, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
         val = parts["test"] if self.val_is_test else parts.get("val")
         super().__init__(train_x=parts["train"], val=val or None, test=parts["test"])
+
+    def open(self, cfg: Any) -> None:
+        """Set `cfg`, `root`, `folder` and `images`; nothing is read yet. Raises FileNotFoundError as `locate`."""
+        self.cfg = cfg
+        self.root = cfg.DATASET.ROOT
+        self.folder = self.locate()
+        self.images = self.folder / self.image_dir
 
     def locate(self) -> Path:
         """The data set's folder, absolute. Raises FileNotFoundError with the expected layout if it is not there."""
@@ -67,14 +71,14 @@ class SplitDataset(DatasetBase):
         """The registered name."""
         return type(self).__name__
 
-    def read(self) -> Parts:
-        """The whole train, val and test lists; made, and saved, where there is no split file yet."""
+    def read(self, save: bool = True) -> Parts:
+        """The whole train, val and test lists; made, and saved unless `save` is False, where there is no split file."""
         path = self.folder / self.split_file
         if self.split_file and path.exists():
             return self.checked(read_split(path, self.images), path)
         with random_numbers(SPLIT_SEED):
             parts = self.checked(self.make_parts(), self.folder)
-        return self.checked(save_split(parts, path, self.images), path) if self.split_file else parts
+        return self.checked(save_split(parts, path, self.images), path) if self.split_file and save else parts
 
     def checked(self, parts: Parts, source: Path) -> Parts:
         """`parts`; a set that is only tested on gets its test list for training too. See `check_classes`."""

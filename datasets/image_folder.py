@@ -24,11 +24,11 @@ class ImageFolder(SplitDataset):
     layout = ("train/<class>/*", "test/<class>/*", "val/<class>/* (optional)", "or only <class>/*")
     keeps_samples = False
 
-    def read(self) -> Parts:
+    def read(self, save: bool = True) -> Parts:
         """Lists of the folders train, val and test where there are such; else as any data set that is split."""
         given = [part for part in PARTS if (self.folder / part).is_dir()]
         if not given:
-            return self.read_undivided()
+            return self.read_undivided(save)
         if not {"train", "test"} <= set(given):
             absent = self.folder / ("test" if "train" in given else "train")
             raise self.missing(absent)
@@ -50,9 +50,9 @@ class ImageFolder(SplitDataset):
             ]
         return self.checked(parts, self.folder)
 
-    def read_undivided(self) -> Parts:
+    def read_undivided(self, save: bool) -> Parts:
         """The split file's lists, which must have a class for every folder."""
-        parts = super().read()
+        parts = super().read(save)
         listed = {item.impath[len(str(self.images)) + 1 :].split("/")[0] for items in parts.values() for item in items}
         unlisted = set(list_folders(self.folder)) - listed - {"split_fewshot"}
         if unlisted:

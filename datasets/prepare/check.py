@@ -1,0 +1,186 @@
+"""`check`: whether what lies on the disk is the data set, told in plain words."""
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from datasets.base import SplitDataset
+from datasets.fewshot import match, read_pickle
+from datasets.files import is_image
+from datasets.prepare.names import opened
+from datasets.splits import SPLIT_SEED, Parts, random_numbers
+
+SHOWN = 3  # examples of a long list
+SKIPPED = (".fetch", "split_fewshot")
+
+
+class Report:
+    """What was found: facts, remarks that need no action, and problems."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.problems: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Note a fact or a remark."""
+        self.lines.append(line)
+
+    def blame(self, line: str) -> None:
+        """Note a problem."""
+        self.problems.append(line)
+
+
+def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes: bool = False) -> Report:
+    """Examine the data set below `root`; nothing on the disk is changed.
+
+    Args:
+        cls: the data set.
+        root: data root; "" for an embedded one.
+        read_images: also decode every image, on all cores.
+        classes: also list the number of images of every class.
+    """
+    report = Report()
+    try:
+        dataset = opened(cls, root)
+        parts = dataset.read(save=False)
+    except (OSError, ValueError, ImportError) as error:
+        report.blame(str(error))
+        return report
+    if dataset.split_file and not (dataset.folder / dataset.split_file).exists():
+        report.say(f"no {dataset.split_file}: a split will be made by rule, other images than the published split's")
+    if dataset.test_only:
+        parts = {"test": parts["test"]}
+    count(dataset, parts, report, classes)
+    overlap(parts, report)
+    compare_files(dataset, parts, report)
+    compare_names(dataset, parts, report)
+    check_samples(dataset, parts, report)
+    if read_images:
+        check_readable(parts, report)
+    return report
+
+
+def count(dataset: Any, parts: Parts, report: Report, classes: bool) -> None:
+    """Images a split and a class, against the published sizes."""
+    names = {item.label: item.classname for items in parts.values() for item in items}
+    facts = dataset.facts
+    for part, items in parts.items():
+        each = Counter(item.label for item in items)
+        least = min((each[label] for label in names), default=0)
+        report.say(f"{part}: {len(items)} images, {least} to {max(each.values(), default=0)} a class")
+        published = getattr(facts, part, len(items))
+        if published and len(items) != published:
+            report.blame(f"{part} has {len(items)} images, {published} are published.")
+        empty = [names[label] for label in sorted(names) if not each[label]]
+        if empty and part != "val":
+            report.blame(f"{part} has no image of {some(empty)}.")
+    report.say(f"classes: {len(names)}")
+    if facts and len(names) != facts.classes:
+        report.blame(f"There are {len(names)} classes, {facts.classes} are published.")
+    if classes:
+        for label in sorted(names):
+            numbers = [f"{part} {sum(item.label == label for item in items)}" for part, items in parts.items()]
+            report.say(f"  {label} {names[label]}: {', '.join(numbers)}")
+
+
+def overlap(parts: Parts, report: Report) -> None:
+    """Images that stand in two lists."""
+    seen: dict[str, str] = {}
+    for part, items in parts.items():
+        twice = [item.impath for item in items if seen.setdefault(item.impath, part) != part]
+        if twice:
+            report.blame(f"{len(twice)} image(s) of {part} stand in another list too: {some(twice)}.")
+
+
+def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
+    """Images that are listed but not there, and the other way round."""
+    listed = {os.path.normpath(item.impath) for items in parts.values() for item in items}
+    there = set()
+    for folder, below, files in os.walk(dataset.images, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".") and name not in SKIPPED]
+        there.update(os.path.normpath(os.path.join(folder, file)) for file in files if is_image(file))
+    missing, extra = sorted(listed - there), sorted(there - listed)
+    if missing:
+        report.blame(
+            f"{len(missing)} of {len(listed)} listed images are missing: {some(missing)}. {dataset.expected()}"
+        )
+    if extra:
+        report.say(f"{len(extra)} images are in no list and are not used: {some(extra)}")
+
+
+def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
+    """Labels and class names of a split file against the publisher's own files, or folders, where these are there."""
+    if not dataset.split_file or not (dataset.folder / dataset.split_file).exists():
+        return
+    try:
+        with random_numbers(SPLIT_SEED):
+            made = dataset.make_parts()
+    except (OSError, ValueError, ImportError):
+        report.say("class names were not compared with the publisher's files, which are not there")
+        return
+    right = {item.impath: (item.label, item.classname) for items in made.values() for item in items}
+    wrong = [
+        f"{item.impath} is {item.label} {item.classname!r} in the split, {right[item.impath][0]} "
+        f"{right[item.impath][1]!r} by the publisher's files"
+        for items in parts.values()
+        for item in items
+        if right.get(item.impath, (item.label, item.classname)) != (item.label, item.classname)
+    ]
+    if wrong:
+        report.blame(f"{len(wrong)} image(s) have another class than the publisher says: {wrong[0]}.")
+    else:
+        report.say("labels and class names agree with the publisher's files")
+
+
+def check_samples(dataset: Any, parts: Parts, report: Report) -> None:
+    """Few-shot samples kept earlier: whether they belong to these lists."""
+    drawn = {part: parts[part] for part in ("train", "val") if parts.get(part)}
+    for path in sorted(dataset.folder.glob("split_fewshot/shot_*.pkl")):
+        try:
+            match(read_pickle(path), drawn, path, dataset.images)
+        except ValueError as error:
+            report.blame(str(error))
+
+
+def check_readable(parts: Parts, report: Report) -> None:
+    """Decode every image that is there, a thread a core (decoders let other threads run)."""
+    paths = sorted({item.impath for items in parts.values() for item in items})
+    paths = [path for path in paths if os.path.exists(path)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = tqdm(pool.map(fault, paths), total=len(paths), desc="reading images", unit="", disable=None)
+        broken = [f"{path} ({error})" for path, error in zip(paths, results, strict=True) if error]
+    if broken:
+        report.blame(f"{len(broken)} image(s) cannot be read: {some(broken)}. Fetch them again.")
+    else:
+        report.say(f"all {len(paths)} images can be read")
+
+
+def fault(path: str) -> str:
+    """What is wrong with an image; "" if it can be decoded to its last pixel."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # decoders raise nearly anything on broken files
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+def some(items: list[str]) -> str:
+    """The first few of a list, and how many more there are."""
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
+
+
+def tell(cls: type[SplitDataset], root: str, report: Report) -> None:
+    """Print a report: the facts, then either that all is well or what is wrong and what to do next."""
+    print(f"{cls.__name__}: {'fine' if not report.problems else f'{len(report.problems)} problem(s)'}")
+    for line in report.lines:
+        print(f"  {line}")
+    for line in report.problems:
+        print(f"  ! {line}")
+    if report.problems and cls.facts is not None and "Next: " not in "".join(report.problems):
+        print(f"  Next: python -m datasets.prepare fetch {cls.__name__} --root {root or '<root>'}")

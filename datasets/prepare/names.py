@@ -1,0 +1,45 @@
+"""Data sets by the names people use for them."""
+
+from pathlib import Path
+from typing import Any
+
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
+
+import datasets
+from datasets.base import SplitDataset
+from runs.names import unknown
+
+
+def known() -> dict[str, type[SplitDataset]]:
+    """All data sets of this package by registered name."""
+    entries = {name: DATASET_REGISTRY.get(name) for name in sorted(DATASET_REGISTRY.registered_names())}
+    return {name: cls for name, cls in entries.items() if issubclass(cls, SplitDataset)}
+
+
+def choose(name: str) -> type[SplitDataset]:
+    """The data set of a registered name, a configuration file's stem or a folder, in any case.
+
+    Raises KeyError with the nearest registered name.
+    """
+    entries = known()
+    for key in (lambda cls: cls.__name__, lambda cls: cls.dataset_dir, lambda cls: cls.__module__.rpartition(".")[2]):
+        for cls in entries.values():
+            if key(cls).casefold() == name.casefold():
+                return cls
+    raise KeyError(unknown("data set", name, entries))
+
+
+def opened(cls: type[SplitDataset], root: str) -> Any:
+    """The data set located below `root`, nothing read yet. Raises FileNotFoundError with the expected layout."""
+    cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
+    cfg.DATASET.ROOT = root
+    dataset = cls.__new__(cls)
+    dataset.open(cfg)
+    return dataset
+
+
+def folder_of(cls: type[SplitDataset], root: str) -> Path:
+    """Where the data set lies, or will lie, below `root`."""
+    return Path(root).expanduser().absolute() / cls.dataset_dir
