@@ -6,16 +6,20 @@ python train.py --root /data --seed 1 --trainer RESTORE_m \\
     --output-dir output/pets/seed1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
 
 Its directory gets log.txt, config.yaml, the checkpoints and metrics.json. The same command again finishes a run that
-was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not started, 130 Ctrl-C.
+was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not started, 75 stopped by
+SIGTERM or Ctrl-C with everything saved: the same command goes on.
 """
 
 import argparse
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from needs import require
+from runs.signals import RESUMABLE, StopRequest, listening
 
 # What a user can put right: answered with one sentence instead of a traceback.
 SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, RuntimeError)
@@ -48,6 +52,17 @@ def main(argv: list[str] | None = None) -> int:
     """Do one run and return its exit code; errors are told in one sentence on stderr."""
     args = build_parser().parse_args(argv)
     console = sys.stdout
+    try:
+        with listening() as stop:
+            return attempt(args, stop)
+    finally:
+        tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
+        if tee is not console:
+            tee.close()
+
+
+def attempt(args: argparse.Namespace, stop: StopRequest) -> int:
+    """Do the run that `args` describe, or say why not; its exit code."""
     run = None
     try:
         require("torch", "clip", "dassl", "yacs", "tabulate")
@@ -57,43 +72,64 @@ def main(argv: list[str] | None = None) -> int:
         if run.finished:
             print(run.summary())
             return 0
-        run.build()
-        run.started = True
-        run.execute()
+        with run.determinism:
+            run.build()
+            run.started, stop.trainer = True, run.trainer
+            run.execute()
         return 0
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {run.how_to_resume() if run else 'nothing was begun'}", file=sys.stderr)
-        return 130
+        return stopped(run)
     except Exception as error:
-        where = keep_traceback(run)
-        if run and run.started or not isinstance(error, SETUP_ERRORS):
-            if not where:
-                raise
-            print(f"error: {type(error).__name__}: {sentence(error)} (traceback in {where})", file=sys.stderr)
-            return 1
-        if run:
-            run.claim.withdraw()
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return 2
+        if stop.explains(error):
+            return stopped(run)
+        return failed(run, error)
     finally:
-        sys.stdout.flush()
-        sys.stdout = console  # setup_logger put a tee in its place
+        if run:
+            run.claim.release()
+
+
+def stopped(run: Any) -> int:
+    """Say how a run that was asked to stop is taken up again."""
+    print(f"\nstopped: {run.how_to_resume() if run else 'nothing was begun'}", file=sys.stderr)
+    return RESUMABLE
+
+
+def failed(run: Any, error: Exception) -> int:
+    """Say in one sentence what went wrong; the traceback goes to the log, or to stderr where there is none."""
+    known = isinstance(error, SETUP_ERRORS)
+    where = keep_traceback(run)
+    if run and run.started or not known:
+        if not where and not known:
+            traceback.print_exception(error)
+        hint = f" (traceback in {where})" if where else ""
+        print(f"error: {type(error).__name__}: {sentence(error)}{hint}", file=sys.stderr)
+        return 1
+    if run:
+        with suppress(OSError):
+            run.claim.withdraw()
+    print(f"error: {sentence(error)}", file=sys.stderr)
+    return 2
 
 
 def sentence(error: Exception) -> str:
     """The message of `error` on one line (str() of a KeyError would quote it)."""
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    return " ".join(str(text).split()) or type(error).__name__
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if text.startswith("Caught ") and "Original Traceback" in text:  # an error in a loader's worker, with its traceback
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split()) or type(error).__name__
 
 
 def keep_traceback(run) -> Path | None:
     """Append the current traceback to the run's log, if it has one by now, and return that log."""
-    sys.stdout.flush()
-    log = run.log() if run else None
-    if log:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}")
-    return log
+    try:
+        sys.stdout.flush()
+        log = run.log() if run else None
+        if log:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{traceback.format_exc()}")
+        return log
+    except OSError:
+        return None  # the disk is full, or the directory gone: the sentence on stderr has to do
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -15,6 +14,7 @@ import datasets
 import trainers  # noqa: F401  registers the methods
 from promptclip.load import backbone_names
 from runs.names import nearest, unknown
+from runs.yaml_file import read_yaml
 
 SUBSETS = ("all", "base", "new")
 
@@ -82,10 +82,7 @@ def merge_file(cfg: CfgNode, path: Path, parents: tuple[Path, ...] = ()) -> None
     """
     if not path.is_file():
         raise FileNotFoundError(missing_file(path))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a yaml file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if content is None:
         return
     if not isinstance(content, dict):

@@ -5,6 +5,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from runs.lock import Lock, unwritable
 from runs.record import begin_record, differences, read_config, read_record, write_config, write_record
 
 ELSEWHERE = "choose another --output-dir, or move that directory away"
@@ -15,15 +16,38 @@ class Claim:
 
     Attributes: `directory`, `record` (complete if `finished`, otherwise just begun), `finished` whether the run's
     result is there already. A directory that a run of the same configuration left unfinished is taken over: training
-    resumes in it. Raises ValueError if the directory belongs to another run.
+    resumes in it. Raises ValueError if the directory belongs to another run or is in use by another process, OSError
+    if it cannot be written.
     """
 
     def __init__(self, cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None):
         self.directory = Path(cfg.OUTPUT_DIR)
         self.record = begin_record(cfg, mode, checkpoint)
-        self.finished = False
+        self.lock = Lock(self.directory)
+        self.examine(cfg)
+        if self.finished:
+            return
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(unwritable(self.directory, error)) from error
+        self.lock.take()
+        try:
+            self.examine(cfg)  # again: another process may have been at work until just now
+            if self.finished:
+                self.lock.release()
+                return
+            if self.fresh:
+                write_config(cfg, self.directory)
+            write_record(self.record, self.directory)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def examine(self, cfg: CfgNode) -> None:
+        """See whose the directory is: sets `fresh` and `finished`. Raises ValueError if another run's."""
         stored, earlier = read_config(self.directory), read_record(self.directory)
-        self.fresh = stored is None
+        self.fresh, self.finished = stored is None, False
         if stored is None:
             refuse_foreign(self.directory)
         else:
@@ -32,17 +56,25 @@ class Claim:
             refuse_other_kind(self.record, earlier, self.directory)
             if is_finished(self.record, earlier):
                 self.record, self.finished = earlier, True
-                return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if self.fresh:
-            write_config(cfg, self.directory)
-        write_record(self.record, self.directory)
+
+    def check(self) -> None:
+        """Raise FileNotFoundError if the directory was removed, or replaced, under the run."""
+        self.lock.check()
+
+    def complete(self, results: dict[str, Any]) -> None:
+        """Write the record of the finished run."""
+        self.check()
+        write_record(self.record | results | {"complete": True}, self.directory)
 
     def withdraw(self) -> None:
         """Give the directory free again after a setup error, so that a corrected command may use it."""
         if self.fresh:
             for name in ("config.yaml", "metrics.json"):
                 (self.directory / name).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let other processes at the directory."""
+        self.lock.release()
 
 
 def refuse_foreign(directory: Path) -> None:

@@ -6,6 +6,7 @@ Both are written in one step (a temporary file, then a rename), so a killed run 
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dassl.config import get_cfg_default
 from yacs.config import CfgNode
 
 from runs.config import default_config, extend_by_trainer, flatten
+from runs.yaml_file import read_yaml
 
 # Keys that change where and how fast a run is done, not its result.
 WITHOUT_EFFECT = frozenset(
@@ -37,9 +39,17 @@ WITHIN_EXPERIMENT = frozenset({"DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES", "SEE
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` so that a reader, or a kill, never meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.part")  # one name, so that killed runs leave no pile
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error.strerror or error}); what was there is untouched.") from error
 
 
 def effective(flat: dict[str, Any], trainer: str) -> dict[str, Any]:
@@ -105,8 +115,8 @@ def read_config(directory: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(path)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged; move its directory away or choose another --output-dir.")
@@ -120,7 +130,7 @@ def read_record(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # not UTF-8 or not JSON
+    except (ValueError, RecursionError):  # not UTF-8 or not JSON
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged; delete it to have the run finished again.")

@@ -11,9 +11,10 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 from runs.checkpoint import identify
+from runs.checks import check_batch, check_values
 from runs.config import build_config, check_data_root, check_names
+from runs.determinism import Determinism
 from runs.directory import Claim
-from runs.record import write_record
 
 
 class Run:
@@ -30,12 +31,15 @@ class Run:
         self.began = time.time()
         self.cfg = build_config(args)
         check_names(self.cfg)
+        check_values(self.cfg)
         check_data_root(self.cfg.DATASET.ROOT)
         if args.load_epoch is not None and not args.model_dir:
             raise ValueError("--load-epoch needs --model-dir, the output directory of the training.")
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
         self.claim = Claim(self.cfg, "eval" if args.eval_only else "train", checkpoint)
         self.directory, self.finished = self.claim.directory, self.claim.finished
+        cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
+        self.determinism = Determinism(self.cfg.SEED, cuda)
 
     def build(self) -> None:
         """Seed, open the log, and build data and model."""
@@ -44,13 +48,14 @@ class Run:
             print(f"Setting fixed seed: {cfg.SEED}")
             set_random_seed(cfg.SEED)
         setup_logger(cfg.OUTPUT_DIR)
-        if torch.cuda.is_available() and cfg.USE_CUDA:
-            torch.backends.cudnn.benchmark = True
         print_settings(self.args, cfg)
         print(f"Collecting env info ...\n** System info **\n{collect_env_info()}\n")
         self.trainer = build_trainer(cfg)
         if self.args.eval_only:
             self.load_checkpoint()
+        else:
+            check_batch(cfg, self.trainer)
+            guard_saving(self.trainer, self.claim)
 
     def load_checkpoint(self) -> None:
         """Load what --model-dir names; refuse to evaluate a method that has learnt nothing yet."""
@@ -73,8 +78,10 @@ class Run:
             self.trainer.train()
         else:
             return
+        if self.cfg.TEST.get("SKIP_BROKEN", False):
+            results["broken_images"] = len(self.trainer.broken_images)
         seconds = round(time.time() - self.began, 1)
-        write_record(self.claim.record | results | {"complete": True, "wall_seconds": seconds}, self.directory)
+        self.claim.complete(results | self.determinism.record() | {"wall_seconds": seconds})
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
@@ -92,6 +99,17 @@ class Run:
         """The newest log in the directory since this run began, if there is one."""
         logs = [path for path in self.directory.glob("log.txt*") if path.stat().st_mtime >= self.began - 1]
         return max(logs, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def guard_saving(trainer: Any, claim: Claim) -> None:
+    """Have every checkpoint preceded by a look whether the directory is still there and this run's."""
+    save = trainer.save_model
+
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        claim.check()
+        save(*args, **kwargs)
+
+    trainer.save_model = guarded
 
 
 def print_settings(args: Namespace, cfg: CfgNode) -> None:

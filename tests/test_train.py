@@ -202,7 +202,7 @@ def test_the_command_line_wins_over_the_yaml_and_pairs_over_both(tmp_path, comma
 def test_ctrl_c_says_one_line_and_the_same_command_resumes(tmp_path, command, capsys, monkeypatch):
     monkeypatch.setattr(Linear, "interrupt", 2)
     code, _, err = run(capsys, command)
-    assert code == 130
+    assert code == 75
     assert err.strip().count("\n") == 0 and "model.pth.tar-2" in err
     assert record(tmp_path / "out")["complete"] is False
 
@@ -217,7 +217,7 @@ def test_ctrl_c_says_one_line_and_the_same_command_resumes(tmp_path, command, ca
 def test_ctrl_c_before_the_first_checkpoint(command, capsys, monkeypatch):
     monkeypatch.setattr(Linear, "interrupt", 0)
     code, _, err = run(capsys, command)
-    assert code == 130 and "from its beginning" in err
+    assert code == 75 and "from its beginning" in err
 
 
 def test_an_error_on_the_way_is_told_and_kept_in_the_log(tmp_path, command, capsys, monkeypatch):
