@@ -43,7 +43,7 @@ class Lock:
                 self._file = file
             else:  # its holder removed it while we opened it
                 os.close(file)
-        earlier = holder(self.path)
+        earlier = described(os.pread(self._file, 1000, 0))  # opening it again and closing that would unlock it
         if locked and earlier != UNKNOWN:
             print(f"Taking over {self.path.parent} from {earlier}, which is dead.")
         text = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S %z")}
@@ -99,9 +99,17 @@ UNKNOWN = "another process"
 def holder(path: Path) -> str:
     """Who the lock file says holds it, in words."""
     try:
-        found = json.loads(path.read_bytes()[:1000])
+        return described(path.read_bytes()[:1000])
+    except OSError:
+        return UNKNOWN
+
+
+def described(content: bytes) -> str:
+    """The holder's name for itself, in words."""
+    try:
+        found = json.loads(content)
         return f"process {int(found['pid'])} on {str(found['host'])[:100]} since {str(found['since'])[:40]}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return UNKNOWN  # it is just writing its name
 
 
