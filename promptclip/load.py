@@ -3,7 +3,6 @@
 Whatever the source, the result is `clip.model.CLIP` in float32 on the CPU, frozen and in eval mode.
 """
 
-import pickle
 import warnings
 import zipfile
 from difflib import get_close_matches
@@ -15,6 +14,8 @@ with warnings.catch_warnings():  # clip reads its version check from pkg_resourc
     warnings.simplefilter("ignore")
     import clip
     from clip.model import CLIP, build_model
+
+from promptclip.archive import check_zip, is_torchscript, read_torchscript
 
 EMBEDDED = {"EmojiCLIP": Path(__file__).parent / "weights" / "emojiclip.pt"}
 NEEDED = ("positional_embedding", "text_projection", "logit_scale", "token_embedding.weight", "ln_final.weight")
@@ -74,27 +75,51 @@ def _from_file(path: Path) -> CLIP:
             f"TorchScript archive or the state dict of clip.model.CLIP."
         )
     try:
+        with (
+            torch.device("meta"),
+            warnings.catch_warnings(),
+        ):  # sizes that do not fit are found before they are allocated
+            warnings.simplefilter("ignore")
+            build_model(dict(state))
         model = build_model(dict(state)).float()  # build_model rounds to half precision, so load the values once more
         model.load_state_dict(state)
-    except (RuntimeError, KeyError, ValueError, AssertionError, IndexError, ZeroDivisionError) as error:
-        raise ValueError(f"{path} looks like CLIP's weights, but they do not fit together: {error}") from error
+    except Exception as error:  # build_model derives the sizes from whatever the file holds
+        raise ValueError(f"{path} looks like CLIP's weights, but they do not fit together: {_brief(error)}") from error
     return model
 
 
 def _read_state(path: Path) -> dict:
+    with path.open("rb"):
+        pass  # a file that may not be read is an OSError of its own; whatever fails from here on is the content
     try:
-        if _is_torchscript(path):
-            return torch.jit.load(str(path), map_location="cpu").state_dict()
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} cannot be read as CLIP's weights ({reason}); download or copy it again.") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    return state if isinstance(state, dict) else {}
+        if zipfile.is_zipfile(path):
+            check_zip(path)
+        if is_torchscript(path):
+            state = read_torchscript(path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state) if isinstance(state, dict) else {}
+        state = state if isinstance(state, dict) else {}
+        _check_extent(state, path)
+    except Exception as error:  # a damaged archive makes its readers stumble in many ways
+        raise ValueError(
+            f"{path} cannot be read as CLIP's weights ({_brief(error)}); download or copy it again."
+        ) from error
+    return state
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
+def _check_extent(state: dict, path: Path) -> None:
+    """Refuse tensors that repeat the same bytes so often that they stand for more than the file holds."""
+    tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
+    if any(value.layout != torch.strided or value.device.type != "cpu" for value in tensors):
+        raise ValueError("it holds tensors that are not plain ones")
+    if sum(value.numel() * value.element_size() for value in tensors) > 2 * path.stat().st_size:
+        raise ValueError("its tensors are larger than the file")
+
+
+def _brief(error: Exception) -> str:
+    """An error's message on one line, not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} …"
