@@ -69,6 +69,22 @@ last_epoch() {
     echo "$epochs"
 }
 
+# pass_on COMMAND ...: run it so that SIGTERM or SIGINT to this script reaches it; its status, which is 75 when it has
+# saved and stopped: the script ends with the same, and the same command goes on.
+pass_on() {
+    local status=0 child heard=
+    "$@" &
+    child=$!
+    trap 'heard=1; kill -TERM "$child" 2>/dev/null || true' TERM INT
+    wait "$child" || status=$?
+    while [[ -n $heard ]]; do # the signal ended the waiting, not the command
+        heard='' status=0
+        wait "$child" || status=$?
+    done
+    trap - TERM INT
+    return "$status"
+}
+
 # run DIRECTORY SUBSET [train.py's arguments ...]: one run of the method in `use`. With QUIET set it is one line.
 run() {
     local directory=$1 subset=$2
@@ -81,13 +97,13 @@ run() {
     [[ -z ${EPOCHS:-} ]] || command+=(OPTIM.MAX_EPOCH "$EPOCHS")
     command+=(${extra[@]+"${extra[@]}"})
     if [[ -z ${QUIET:-} ]]; then
-        "${command[@]}"
+        pass_on "${command[@]}" || exit $?
         return
     fi
     local began=$SECONDS before took
     before=$(cat "$directory/metrics.json" 2>/dev/null || true)
     printf '%-44s' "$QUIET"
-    "${command[@]}" >/dev/null || fail_after_line $? # log.txt has it all
+    pass_on "${command[@]}" >/dev/null || fail_after_line $? # log.txt has it all
     took="$((SECONDS - began)) s"
     [[ $before != "$(cat "$directory/metrics.json")" ]] || took='done before'
     printf '%6s %%  %12s\n' "$(accuracy "$directory")" "$took"
