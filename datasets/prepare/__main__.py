@@ -82,9 +82,7 @@ def run_fetch(args: argparse.Namespace) -> int:
 
     chosen = [choose(name) for name in args.names]
     if not args.root:
-        raise LookupError(
-            "fetch needs the directory to put data sets in: --root /data, or DATA=/data in the environment."
-        )
+        raise LookupError("fetch needs the directory to put data sets in: --root /data, or DATA=/data before it.")
     incomplete = False
     for cls in chosen:
         try:

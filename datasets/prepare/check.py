@@ -106,7 +106,7 @@ def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
     missing, extra = sorted(listed - there), sorted(there - listed)
     if missing:
         report.blame(
-            f"{len(missing)} of {len(listed)} listed images are missing: {some(missing)}. {dataset.expected()}"
+            f"{len(missing)} of {len(listed)} listed images are missing: {some(missing)}. " + dataset.expected()
         )
     if extra:
         report.say(f"{len(extra)} images are in no list and are not used: {some(extra)}")
@@ -114,7 +114,8 @@ def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
 
 def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
     """Labels and class names of a split file against the publisher's own files, or folders, where these are there."""
-    if not dataset.split_file or not (dataset.folder / dataset.split_file).exists():
+    can_be_made = type(dataset).make_parts is not SplitDataset.make_parts
+    if not can_be_made or not dataset.split_file or not (dataset.folder / dataset.split_file).exists():
         return
     try:
         with random_numbers(SPLIT_SEED):

@@ -28,6 +28,9 @@ def download(url: str, target: Path, md5: str = "") -> None:
             transfer(url, part)
             break
         except urllib.error.HTTPError as error:
+            if error.code == 416 and attempt < TRIES:  # nothing lies beyond what we have: begin again
+                part.unlink(missing_ok=True)
+                continue
             raise OSError(f"{url} was answered with {error.code} {error.reason}; nothing was fetched.") from error
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -56,18 +59,14 @@ def transfer(url: str, part: Path) -> None:
     if done and validator.exists():  # only a file known to be the same may be continued
         request.add_header("Range", f"bytes={done}-")
         request.add_header("If-Range", validator.read_text())
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # there is nothing beyond what we have: the server's file is another one, or complete
-            part.unlink()
-        raise
-    with response:
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.status != 206:
             done = 0
-            validator.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
-            if not validator.read_text():
-                validator.unlink()
+            mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            if mark:
+                validator.write_text(mark)
+            else:
+                validator.unlink(missing_ok=True)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         if total and shutil.disk_usage(part.parent).free < total - done + MARGIN:

@@ -27,10 +27,9 @@ def fetch(cls: type[SplitDataset], root: str) -> bool:
         print(f"{name}: licence: {facts.licence}; {facts.homepage}")
         for archive in facts.archives:
             fetch_archive(archive, folder)
-        work = folder / WORK
-        if work.is_dir() and not any(path for path in work.iterdir() if path.suffix != ".done"):
-            shutil.rmtree(work)
     usable = is_usable(cls, root)
+    if usable:
+        shutil.rmtree(folder / WORK, ignore_errors=True)
     tell_rest(cls, folder)
     print(
         f"{name} is in {folder}. Next: python -m datasets.prepare check {name} --root {root}"

@@ -31,10 +31,14 @@ def choose(name: str) -> type[SplitDataset]:
 
 
 def opened(cls: type[SplitDataset], root: str) -> Any:
-    """The data set located below `root`, nothing read yet. Raises FileNotFoundError with the expected layout."""
+    """The data set located below `root`, nothing read yet; an embedded one there only if it has a folder there.
+
+    Raises FileNotFoundError with the expected layout.
+    """
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
-    cfg.DATASET.ROOT = root
+    embedded = cls.embedded and not (root and folder_of(cls, root).is_dir())
+    cfg.DATASET.ROOT = "" if embedded else root
     dataset = cls.__new__(cls)
     dataset.open(cfg)
     return dataset

@@ -3,7 +3,7 @@
 from tabulate import tabulate
 
 from datasets.base import SplitDataset
-from datasets.prepare.names import folder_of, known
+from datasets.prepare.names import folder_of, known, opened
 
 MINE = {
     "ImageFolder": "your images, a folder a class",
@@ -22,14 +22,18 @@ def overview(root: str) -> str:
 def row(name: str, cls: type[SplitDataset], root: str) -> list[str]:
     """One line of the table."""
     facts = cls.facts
-    sizes = (
-        [f"{size:,}" if size else "" for size in (facts.classes, facts.train, facts.val, facts.test)]
-        if facts
-        else [""] * 4
-    )
+    numbers = (facts.classes, facts.train, facts.val, facts.test) if facts else embedded_sizes(cls)
+    sizes = [f"{size:,}" if size else "" for size in numbers]
     here = [("yes" if folder_of(cls, root).is_dir() else "")] if root else []
     licence = facts.licence if facts else "MIT" if cls.embedded else ""
     return [name, cls.dataset_dir, *sizes, licence, source(cls), *here]
+
+
+def embedded_sizes(cls: type[SplitDataset]) -> tuple[int, ...]:
+    """Classes, train, val and test of a data set that lies in the package."""
+    parts = opened(cls, "").read()
+    train = 0 if cls.test_only else len(parts["train"])
+    return len({item.label for item in parts["test"]}), train, len(parts.get("val", ())), len(parts["test"])
 
 
 def source(cls: type[SplitDataset]) -> str:
