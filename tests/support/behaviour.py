@@ -9,7 +9,7 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import NAMES, batches, configuration, logits, make
 
-RESOLUTION = recipe.GEOMETRIES["tiny12"]["image_resolution"]
+RESOLUTION = recipe.GEOMETRIES["tiny4"]["image_resolution"]
 SMALL = {"PROMPT_DEPTH": 3, "PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX": 2}
 
 
@@ -24,7 +24,7 @@ def build(entry, weights, folder, names=NAMES, epochs=3, extra=()):
     known = TRAINER_REGISTRY.get(name).defaults
     chosen = {key: value for key, value in (SMALL | options).items() if key in known}
     opts = [item for key, value in chosen.items() for item in (f"TRAINER.{node}.{key}", value)]
-    cfg = configuration(name, weights("tiny12"), RESOLUTION, folder, [*opts, *extra], epochs)
+    cfg = configuration(name, weights("tiny4"), RESOLUTION, folder, [*opts, *extra], epochs)
     torch.manual_seed(0)
     return make(cfg, names, data(len(names))[0])
 

@@ -7,7 +7,7 @@ import recipe
 import torch
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def clip_state(geometry: str) -> dict[str, torch.Tensor]:
     """State dict of the recipe's CLIP of that geometry."""
     sizes = recipe.GEOMETRIES[geometry]
@@ -16,7 +16,7 @@ def clip_state(geometry: str) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in recipe.clip_state_dict(sizes, shapes).items()}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def clip_model(geometry: str) -> clip.model.CLIP:
     """The recipe's CLIP itself, float32, frozen."""
     model = clip.model.CLIP(**recipe.GEOMETRIES[geometry]).eval().requires_grad_(False)
