@@ -1,0 +1,69 @@
+"""SIGKILL at any moment, also inside the writing of files: the same command ends where an undisturbed run ends."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import small_run
+from dassl.utils import load_checkpoint
+
+KILLS = small_run.count(6, 60)
+MODEL = "VLPromptLearner"
+
+
+def outcome(directory):
+    """What must be the same: checkpoint with generators and averages, metrics, the log's epoch lines."""
+    checkpoint = load_checkpoint(str(directory / MODEL / "model.pth.tar-4"))
+    metrics = json.loads((directory / "metrics.json").read_text())
+    del metrics["wall_seconds"]
+    return checkpoint, metrics, small_run.epoch_lines(directory)
+
+
+def check_same(directory, whole):
+    for mine, theirs in zip(outcome(directory), outcome(whole), strict=True):
+        assert small_run.equal(mine, theirs)
+
+
+def test_what_is_compared(whole):
+    checkpoint, metrics, lines = outcome(whole)
+    assert len(lines) == 12 and len(set(lines.values())) == 12
+    assert {"image_alpha.value", "text_alpha.value", "average.ctx", "ctx"} <= checkpoint["state_dict"].keys()
+    assert metrics["complete"] and metrics["deterministic"] and metrics["accuracy"] is not None
+    assert not list(whole.rglob(".*"))  # no lock, no half-written file
+
+
+def test_killed_at_random_moments(command, whole, tmp_path):
+    """Runs killed again and again until `KILLS` are reached; now and then one is asked to stop instead."""
+    chance = random.Random(20240229)
+    took = 4.0  # seconds of a whole run, adapted below
+    kinds = {"time": 0, "half": 0, "fsync": 0, "replace": 0, "moved": 0, "SIGTERM": 0}
+    kills = runs = 0
+    while kills < KILLS:
+        runs += 1
+        directory = tmp_path / f"run{runs}"
+        argv = [*command, "--output-dir", str(directory), "TRAIN.CHECKPOINT_FREQ", str(chance.choice([0, 1, 1, 2]))]
+        for _ in range(chance.randint(1, 4)):
+            kind = chance.choice(["time", "time", "time", "half", "fsync", "replace", "moved", "SIGTERM"])
+            at_call = None if kind in ("time", "SIGTERM") else small_run.KillAt(kind, chance.randint(1, 8))
+            began = time.monotonic()
+            process = small_run.start(argv, tmp_path / "printed", at_call)
+            if at_call is None:
+                time.sleep(chance.uniform(0, took))
+                if process.exitcode is None:
+                    os.kill(process.pid, signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
+            code = small_run.finish(process)
+            assert code in (0, 75, -signal.SIGKILL, -signal.SIGTERM), (tmp_path / "printed").read_text()
+            kinds[kind] += code != 0
+            kills += code == -signal.SIGKILL
+            if code == 0:
+                took = time.monotonic() - began
+                break
+        code, printed = small_run.run(argv, tmp_path / "printed")
+        assert code == 0, printed
+        check_same(directory, whole)
+        shutil.rmtree(directory)
+    print(f"{kills} kills in {runs} runs: {kinds}")
+    assert sum(kinds[kind] for kind in ("half", "fsync", "replace", "moved")) > 0
