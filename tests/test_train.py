@@ -388,6 +388,17 @@ def test_an_option_after_the_pairs(command, capsys):
     assert "--eval-only" in refused(capsys, [*command, "SEED", "3", "--eval-only", "x"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--sede", "3"], "did you mean --seed?"), (["--seed", "three"], "invalid int value: 'three'")],
+)
+def test_an_unknown_option_or_a_value_it_cannot_take(capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        train.main(arguments)
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.startswith("error: ") and err.count("\n") == 1 and words in err
+
+
 def test_a_missing_data_root(tmp_path, command, capsys):
     err = refused(capsys, put(command, "--root", tmp_path / "no"))
     assert "There is no data root" in err and "oxford_pets/images" in err and "EmojiNet" in err
