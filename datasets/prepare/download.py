@@ -29,12 +29,12 @@ def download(url: str, target: Path, md5: str = "") -> None:
             break
         except urllib.error.HTTPError as error:
             if error.code == 416 and attempt < TRIES:  # nothing lies beyond what we have: begin again
-                part.unlink(missing_ok=True)
+                discard(part)
                 continue
             raise OSError(f"{url} was answered with {error.code} {error.reason}; nothing was fetched.") from error
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                part.unlink(missing_ok=True)
+                discard(part)
                 raise OSError(f"The disk of {target.parent} is full; {target.name} was not kept. Free some.") from error
             if isinstance(error, PermissionError) or attempt == TRIES:
                 raise OSError(broken_off(url, part, error)) from error
@@ -91,6 +91,12 @@ def validator_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.of")
 
 
+def discard(part: Path) -> None:
+    """Remove what came so far."""
+    part.unlink(missing_ok=True)
+    validator_of(part).unlink(missing_ok=True)
+
+
 def verify(part: Path, url: str, md5: str) -> None:
     """Remove `part` and raise ValueError if its MD5 is not the published one; nothing is published for "" ."""
     if not md5:
@@ -100,8 +106,7 @@ def verify(part: Path, url: str, md5: str) -> None:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != md5:
-        part.unlink()
-        validator_of(part).unlink(missing_ok=True)
+        discard(part)
         raise ValueError(
             f"{url} has the checksum {digest.hexdigest()} where {md5} is published; it was deleted. Try again; "
             "if it happens twice, the publisher's file has changed or something on the way alters it."

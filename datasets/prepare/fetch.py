@@ -25,8 +25,11 @@ def fetch(cls: type[SplitDataset], root: str) -> bool:
     folder = folder_of(cls, root)
     if not is_usable(cls, root):
         print(f"{name}: licence: {facts.licence}; {facts.homepage}")
-        for archive in facts.archives:
-            fetch_archive(archive, folder)
+        try:
+            for archive in facts.archives:
+                fetch_archive(archive, folder)
+        finally:
+            remove_if_empty(folder / WORK, folder)
     usable = is_usable(cls, root)
     if usable:
         shutil.rmtree(folder / WORK, ignore_errors=True)
@@ -38,6 +41,13 @@ def fetch(cls: type[SplitDataset], root: str) -> bool:
         f"then: python -m datasets.prepare check {name} --root {root}"
     )
     return usable
+
+
+def remove_if_empty(*folders: Path) -> None:
+    """Remove the folders that hold nothing, in this order: a failure leaves no trace where there was none before."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def is_usable(cls: type[SplitDataset], root: str) -> bool:

@@ -1,0 +1,196 @@
+"""`list`, `check` and `show`: what a user reads about each fault of a tree."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import pytest
+from dassl.data.datasets import DATASET_REGISTRY
+from PIL import Image
+from trees import NAMES, image, plant
+
+import datasets
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The tiny trees pass as what was published: their sizes are."""
+
+    def shrink(name, *sizes):
+        cls = DATASET_REGISTRY.get(name)
+        values = dict(zip(("classes", "train", "val", "test"), sizes, strict=True))
+        monkeypatch.setattr(cls, "facts", type(cls.facts)(**{**vars(cls.facts), **values}))
+
+    return shrink
+
+
+@pytest.fixture
+def pets(small, load, tmp_path):
+    """A tree of OxfordPets with its split file, in order."""
+    small("OxfordPets", 4, 16, 4, 12)
+    load("OxfordPets", plant("OxfordPets", tmp_path))
+    return tmp_path
+
+
+def edit(root, change):
+    path = root / "oxford_pets/split_zhou_OxfordPets.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_tree_in_order(prepare, pets):
+    before = sorted(pets.rglob("*"))
+    code, said, errors = prepare("check", "oxford_pets", "--root", pets, "--classes")
+    assert (code, errors) == (0, "")
+    for line in [
+        "OxfordPets: fine",
+        "train: 16 images, 4 to 4 a class",
+        "val: 4 images, 1 to 1 a class",
+        "test: 12 images, 3 to 3 a class",
+        "classes: 4",
+        "1 american_bulldog: train 4, val 1, test 3",
+        "labels and class names agree with the publisher's files",
+        "all 32 images can be read",
+    ]:
+        assert f"  {line}\n" in f"  {said}", line
+    assert sorted(pets.rglob("*")) == before  # looking changes nothing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_data_set_can_be_checked(prepare, name, tmp_path):
+    code, said, _ = prepare("check", name, "--root", plant(name, tmp_path))
+    assert code == 1  # far too small
+    assert f"There are {len(NAMES[name])} classes, {DATASET_REGISTRY.get(name).facts.classes} are published" in said
+    assert "images can be read" in said and "missing" not in said
+    assert f"Next: python -m datasets.prepare fetch {name} --root {tmp_path}" in said
+    assert not list(tmp_path.rglob("split*.json"))
+
+
+def missing_images(root):
+    for number in range(4):
+        (root / f"oxford_pets/images/basset_hound_{number}.jpg").unlink()
+
+
+def broken_image(root):
+    path = root / "oxford_pets/images/basset_hound_6.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def wrong_name(content):
+    for rows in content.values():
+        for row in rows:
+            row[2] = "beagle" if row[2] == "basset_hound" else row[2]
+
+
+def leak(content):
+    content["test"].append(content["train"][0])
+
+
+FAULTS = [
+    (missing_images, r"4 of 32 listed images are missing: .*basset_hound_0.jpg.* and 1 more. Expected in .*Next: "),
+    (broken_image, r"1 image\(s\) cannot be read: .*basset_hound_6.jpg \(.*\). Fetch them again"),
+    (
+        lambda root: edit(root, wrong_name),
+        r"8 image\(s\) have another class .* is 2 'beagle' in the split, 2 'basset_h",
+    ),
+    (lambda root: edit(root, leak), r"1 image\(s\) of test stand in another list too: .*abyssinian|Abyssinian"),
+    (lambda root: edit(root, leak), r"test has 13 images, 12 are published"),
+    (lambda root: edit(root, lambda content: content.pop("val")), r"must hold three lists"),
+    (lambda root: shutil.rmtree(root / "oxford_pets/images"), r"32 of 32 listed images are missing"),
+    (lambda root: shutil.rmtree(root / "oxford_pets"), r"there is no .*/oxford_pets\. Expected in .*Next: "),
+    (
+        lambda root: edit(root, lambda c: c.update(test=[row for row in c["test"] if row[1] != 1])),
+        r"test has no image of american_bulldog",
+    ),
+    (
+        lambda root: (root / "oxford_pets/split_fewshot/shot_2-seed_1.pkl").write_bytes(pickle.dumps([os.getcwd])),
+        r"shot_2-seed_1\.pkl was refused: it refers to",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), FAULTS, ids=range(len(FAULTS)))
+def test_a_fault_is_told(prepare, pets, spoil, sentence):
+    import re
+
+    spoil(pets)
+    code, said, _ = prepare("check", "OxfordPets", "--root", pets)
+    assert code == 1 and "problem(s)" in said
+    assert re.search(f"  ! .*{sentence}", said), said
+    assert f"Next: python -m datasets.prepare fetch OxfordPets --root {pets}" in said
+
+
+def test_images_in_no_list_are_a_remark(prepare, pets):
+    image(pets / "oxford_pets/images/cat_9.jpg")
+    code, said, _ = prepare("check", "OxfordPets", "--root", pets, "--quick")
+    assert code == 0 and "1 images are in no list and are not used" in said and "can be read" not in said
+
+
+def test_without_the_publishers_files(prepare, pets):
+    shutil.rmtree(pets / "oxford_pets/annotations")
+    code, said, _ = prepare("check", "OxfordPets", "--root", pets)
+    assert code == 0 and "class names were not compared with the publisher's files" in said
+
+
+def test_the_embedded_sets_are_fine(prepare, tmp_path):
+    code, said, _ = prepare("check", "emojinet", "EmojiNetMono", "--quick", "--root", tmp_path)
+    assert code == 0 and "EmojiNet: fine" in said and "EmojiNetMono: fine" in said
+
+
+def test_list(prepare, tmp_path):
+    (tmp_path / "dtd").mkdir()
+    code, said, _ = prepare("list", "--root", tmp_path)
+    lines = {line.split()[0]: line for line in said.splitlines() if line}
+    assert code == 0 and set(NAMES) | {"EmojiNet", "EmojiNetMono", "ImageFolder:", "ImageList:"} <= set(lines)
+    assert "CC BY-SA 4.0" in lines["OxfordPets"] and "2,944" in lines["OxfordPets"] and "fetch" in lines["OxfordPets"]
+    assert "by hand" in lines["StanfordCars"] and "embedded" in lines["EmojiNet"]
+    assert lines["DescribableTextures"].endswith("yes") and not lines["Food101"].endswith("yes")
+
+
+def test_show(prepare, tmp_path):
+    root = plant("Food101", tmp_path)
+    output = tmp_path / "out" / "sheet.png"
+    code, said, errors = prepare("show", "food101", "--root", root, "--output", output, "--per-class", 3)
+    assert (code, said.strip()) == (0, str(output)), errors
+    with Image.open(output) as sheet:
+        assert sheet.format == "PNG" and sheet.width > 3 * 64 and sheet.height > 64
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20)}
+    assert {(255, 255, 255)} < colours
+    # a square of each class's colour, as far as JPEG keeps it
+    for number in range(4):
+        wanted = (37 * number % 256, 91 * number % 256, 53 * number % 256)
+        assert any(all(abs(a - b) < 6 for a, b in zip(wanted, colour, strict=True)) for colour in colours)
+
+
+def test_show_says_what_is_wrong(prepare, tmp_path):
+    assert prepare("show", "dtd", "--root", tmp_path)[2].startswith("error: DescribableTextures: there is no ")
+    root = plant("EuroSAT", tmp_path)
+    for path in root.glob("eurosat/2750/Forest/*"):
+        path.write_bytes(b"no image")
+    code, _, errors = prepare("show", "eurosat", "--root", root, "--output", tmp_path / "x.png")
+    assert code == 1 and "cannot be read" in errors and not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["check", "OxfordPet"], "There is no data set 'OxfordPet': did you mean 'OxfordPets'?"),
+        (["show", "emojinet", "emojinet_mono", "--output", "x.png"], "--output names one file"),
+    ],
+)
+def test_a_mistake_in_the_command(prepare, arguments, sentence):
+    code, _, errors = prepare(*arguments)
+    assert code == 2 and errors.startswith(f"error: {sentence}")
+
+
+def test_as_a_program():
+    """The form people type, with no warning on the way."""
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "datasets.prepare", "check", "emojinet", "--quick"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=os.path.dirname(os.path.dirname(datasets.__file__))
+    )
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("EmojiNet: fine")

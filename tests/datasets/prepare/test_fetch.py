@@ -1,0 +1,203 @@
+"""`fetch`, from a server on this machine: what it lays out, and that nothing half-made is left when something fails."""
+
+import hashlib
+import os
+import random
+import tarfile
+
+import pytest
+import torchvision.datasets as tv
+from archives import tar_of, zip_of
+
+from datasets.caltech101 import Caltech101
+from datasets.dtd import DescribableTextures
+from datasets.eurosat import EuroSAT
+from datasets.fgvc_aircraft import FGVCAircraft
+from datasets.food101 import Food101
+from datasets.oxford_flowers import OxfordFlowers
+from datasets.oxford_pets import OxfordPets
+from datasets.sun397 import SUN397
+
+NOISE = random.Random(0).randbytes(20000)  # does not compress, so that an archive of it is long enough to be cut
+
+
+def tree(root):
+    """All files below `root`, but what `fetch` keeps to go on with."""
+    return sorted(
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".fetch" not in path.parts
+    )
+
+
+def work(root):
+    """Names in the folder of unfinished things."""
+    return sorted(os.listdir(root / "toys/.fetch")) if (root / "toys/.fetch").exists() else []
+
+
+def test_an_archive_is_laid_out(prepare, toys, server, pictures, tmp_path):
+    code, said, _ = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 0
+    assert tree(tmp_path) == sorted(pictures)
+    assert f"by hand (optional): {tmp_path}/toys/split_zhou_Toys.json\n    from http://toys/split" in said
+    assert "a split is made by the same rule" in said and "Next: python -m datasets.prepare check Toys" in said
+    assert work(tmp_path) == []
+    prepare("fetch", "Toys", "--root", tmp_path)
+    assert len(server.seen) == 1  # what is there is not fetched again
+    code, said, _ = prepare("check", "Toys", "--root", tmp_path)
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "inner"])
+def test_other_archives(prepare, toys, pictures, tmp_path, kind):
+    if kind == "zip":
+        toys(zip_of(pictures), "toys.zip")
+    elif kind == "tar":
+        toys(tar_of(pictures, "w"), "toys.tar")
+    else:
+        inside = tar_of({name[len("toys/") :]: data for name, data in pictures.items()})
+        toys(zip_of({"x/inner.tar.gz": inside, "x/more.txt": b""}), "toys.zip", strip="", inner="x/inner.tar.gz")
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert (code, tree(tmp_path)) == (0, sorted(pictures)), errors
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(prepare, toys, server, pictures, tmp_path):
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3  # as many as are tried
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1
+    assert "broke off" in errors and "3,000 bytes are kept, and the same command goes on from there" in errors
+    assert tree(tmp_path) == [] and set(work(tmp_path)) == {"toys.tar.gz.part", "toys.tar.gz.part.of"}
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 0, errors
+    assert [wanted for _, wanted in server.seen] == [None, "bytes=1000-", "bytes=2000-", "bytes=3000-"]
+    assert work(tmp_path) == []
+
+
+def test_a_file_that_changed_meanwhile_is_begun_anew(prepare, toys, server, pictures, tmp_path):
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 1
+    toys(tar_of(pictures | {"toys/noise": NOISE[::-1]}))
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 0, errors
+    assert (tmp_path / "toys/noise").read_bytes() == NOISE[::-1]
+
+
+def test_a_complete_part_is_fetched_again(prepare, toys, server, tmp_path):
+    """Killed between the last byte and the renaming: the server has nothing beyond it."""
+    data = server.files["toys.tar.gz"]
+    part = tmp_path / "toys/.fetch/toys.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(data)
+    part.with_name(f"{part.name}.of").write_text(f'"{hashlib.md5(data).hexdigest()}"')
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+
+
+def test_a_wrong_checksum(prepare, toys, server, tmp_path):
+    toys(server.files["toys.tar.gz"], md5="0" * 32)
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1
+    assert f"where {'0' * 32} is published; it was deleted. Try again" in errors
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["toys/../../evil", "/tmp/evil", "..\\evil", "toys/images/../../../evil"])
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_an_archive_that_leads_out(prepare, toys, pictures, tmp_path, make, name):
+    toys(make(pictures | {name: b"evil"}), "toys.zip" if make is zip_of else "toys.tar.gz")
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path / "root")
+    assert code == 1 and "which leads out of the folder; nothing of it was unpacked" in errors
+    assert tree(tmp_path) == [] and work(tmp_path / "root") == []
+
+
+def test_links_in_an_archive_are_left_out(prepare, toys, pictures, tmp_path):
+    path = tmp_path / "with_link.tar"
+    path.write_bytes(tar_of(pictures, "w"))
+    with tarfile.open(path, "a") as archive:
+        entry = tarfile.TarInfo("toys/images/ball/link.jpg")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    toys(path.read_bytes(), "toys.tar")
+    assert prepare("fetch", "Toys", "--root", tmp_path / "root")[0] == 0
+    assert tree(tmp_path / "root") == sorted(pictures)
+
+
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_a_damaged_archive(prepare, toys, pictures, tmp_path, make):
+    data = make(pictures | {"toys/noise": NOISE})
+    toys(data[: len(data) // 2], "toys.zip" if make is zip_of else "toys.tar.gz")
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "is damaged" in errors and "nothing was unpacked" in errors
+    assert tree(tmp_path) == [] and work(tmp_path) == []
+
+
+def test_an_archive_of_something_else(prepare, toys, tmp_path):
+    toys(tar_of({"games/chess": b""}))
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "holds no file in toys" in errors
+    assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["before", "downloading", "unpacking"])
+def test_a_full_disk(prepare, toys, tmp_path, monkeypatch, where):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    target, value = {
+        "before": ("datasets.prepare.download.MARGIN", 1 << 60),
+        "downloading": ("datasets.prepare.download.tqdm.update", full),
+        "unpacking": ("datasets.prepare.unpack.shutil.copyfileobj", full),
+    }[where]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, value)
+        code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and f"The disk of {tmp_path}/toys" in errors and "is full" in errors
+    assert tree(tmp_path) == []
+    assert work(tmp_path) == (["toys.tar.gz"] if where == "unpacking" else [])  # what is whole and verified may stay
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+    assert work(tmp_path) == []
+
+
+def test_a_file_that_is_gone(prepare, toys, server, tmp_path):
+    server.files.clear()
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "was answered with 404" in errors
+    assert tree(tmp_path) == []
+
+
+def test_a_server_that_does_not_answer(prepare, toys, server, tmp_path):
+    server.shutdown()
+    server.server_close()
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "The download of http://127.0.0.1" in errors and "broke off" in errors
+
+
+def test_one_failure_does_not_keep_others_from_being_fetched(prepare, toys, server, tmp_path):
+    (tmp_path / "stanford_cars").mkdir()
+    code, said, _ = prepare("fetch", "StanfordCars", "Toys", "--root", tmp_path)
+    assert code == 1
+    assert f"by hand (needed): {tmp_path}/stanford_cars/cars_train" in said and "StanfordCars is not complete" in said
+    assert (tmp_path / "toys/images").is_dir()
+
+
+def test_fetch_asks_for_a_root(prepare, monkeypatch):
+    code, _, errors = prepare("fetch", "dtd", "--root", "")
+    assert code == 2 and "fetch needs the directory to put data sets in" in errors
+
+
+def test_checksums_are_torchvisions():
+    """Where torchvision states address and checksum as data, ours are the same."""
+    ours = {cls: {(archive.url, archive.md5) for archive in cls.facts.archives} for cls in ALL}
+    assert ours[OxfordPets] == set(tv.OxfordIIITPet._RESOURCES)
+    assert ours[DescribableTextures] == {(tv.DTD._URL, tv.DTD._MD5)}
+    assert ours[Food101] == {(tv.Food101._URL, tv.Food101._MD5)}
+    assert (tv.SUN397._DATASET_URL, tv.SUN397._DATASET_MD5) in ours[SUN397]
+    assert ours[FGVCAircraft] == {(tv.FGVCAircraft._URL, "")}
+    flowers = {(tv.Flowers102._download_url_prefix + name, md5) for name, md5 in tv.Flowers102._file_dict.values()}
+    assert ours[OxfordFlowers] < flowers
+    for cls, theirs in ((Caltech101, tv.Caltech101), (EuroSAT, tv.EuroSAT)):
+        constants = theirs.download.__code__.co_consts
+        for url, md5 in ours[cls]:
+            assert url in constants and md5 in str(constants)
+
+
+ALL = [Caltech101, DescribableTextures, EuroSAT, FGVCAircraft, Food101, OxfordFlowers, OxfordPets, SUN397]
