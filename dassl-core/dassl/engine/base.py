@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from dassl.engine.event_file import EventFile
 from dassl.engine.saving import Saving
 from dassl.engine.stopping import Stopped
-from dassl.utils import mkdir_if_missing, tolist_if_not
+from dassl.utils import tolist_if_not
 from dassl.utils.names import check_availability
 
 
@@ -184,12 +185,8 @@ class TrainerBase(Saving):
     def init_writer(self, log_dir: str) -> None:
         """Open TensorBoard's event file, once."""
         if self._writer is None:
-            # Imported here because it takes a second that an evaluation need not wait.
-            from torch.utils.tensorboard import SummaryWriter
-
             print(f"Initialize tensorboard (log_dir={log_dir})")
-            mkdir_if_missing(log_dir)
-            self._writer = SummaryWriter(log_dir=log_dir)
+            self._writer = EventFile(log_dir)
 
     def close_writer(self) -> None:
         """Close TensorBoard's event file, if one is open."""

@@ -64,7 +64,9 @@ def atomic_write(fpath: str, mode: str = "wb", shared: bool = False) -> Iterator
     except BaseException as err:
         if osp.exists(part):
             os.remove(part)
-        # torch.save reports a full disk as a RuntimeError of its zip writer.
+        # torch.save reports a full disk as a RuntimeError of its zip writer, which hides the reason.
+        if isinstance(err, RuntimeError) and isinstance(err.__context__, OSError):
+            err = err.__context__
         if isinstance(err, OSError | RuntimeError):
             raise OSError(
                 f'"{fpath}" could not be written ({err}); the file that was there before is untouched.'
