@@ -4,7 +4,6 @@ import pytest
 import torch
 from small_clip import clip_state
 
-
 torch.set_num_threads(1)  # the models are so small that a second thread only waits for the first
 
 
