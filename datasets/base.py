@@ -58,7 +58,7 @@ class SplitDataset(DatasetBase):
             return EMBEDDED / self.dataset_dir
         if not self.root:
             raise FileNotFoundError(
-                f"{self.name} needs the directory that holds the data sets (--root, DATASET.ROOT); only the embedded "
+                f"{self.name} needs a data root (--root, DATASET.ROOT), the directory that holds it; only the embedded "
                 f"EmojiNet and EmojiNetMono do without. {self.expected()}"
             )
         folder = Path(os.path.abspath(os.path.expanduser(self.root))) / self.dataset_dir
@@ -115,10 +115,13 @@ class SplitDataset(DatasetBase):
         return FileNotFoundError(f"{self.name}: there is no {path}. {self.expected()}")
 
     def expected(self) -> str:
-        """The layout in one sentence, and the command that makes it or says how."""
+        """The layout in one sentence, and what to do next."""
         root = self.root or "<root>"
         inside = self.layout or tuple(filter(None, (f"{self.image_dir}/", self.split_file)))
-        return (
-            f"Expected in {root}/{self.dataset_dir}: {', '.join(inside)}. "
-            f"Next: python -m datasets.prepare fetch {self.name} --root {root}"
-        )
+        if self.facts:
+            then = f"Next: python -m datasets.prepare fetch {self.name} --root {root}"
+        elif self.embedded:
+            then = "Next: leave --root (DATA) out, and the embedded one is taken."
+        else:
+            then = "Next: see docs/datasets.md."
+        return f"Expected in {os.path.join(root, self.dataset_dir)}: {', '.join(inside)}. {then}"

@@ -29,9 +29,9 @@ def script(weights, tmp_path_factory):
     options = ["MODEL.BACKBONE.NAME", weights("tiny12"), "INPUT.SIZE", "(32,32)", "TRAINER.RESTORE_M.PREC", "fp32"]
     options += ["DATALOADER.NUM_WORKERS", "0", "USE_CUDA", "False"]
 
-    def run(file, dataset):
+    def run(file, dataset, **more):
         command = ["bash", str(REPOSITORY / "scripts/restore" / file), dataset, "1", *options]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, done.stderr
         return [json.loads(path.read_text()) for path in output.rglob(f"{dataset}/**/metrics.json")][-1]
 
@@ -58,3 +58,8 @@ def test_transfer(target, source, script):
     assert record["complete"] and record["seed"] == 1 and record["subsample_classes"] == "all"
     assert record["dataset"] == choose(target).__name__ and record["mode"] == "eval"
     assert record["total"] > 0 and 0 <= record["accuracy"] <= 100
+
+
+@pytest.mark.slow
+def test_few_shots(script):
+    assert script("fewshot.sh", "eurosat", SHOTS="1 2")["shots"] in (1, 2)

@@ -209,7 +209,7 @@ def test_what_is_missing_is_named_with_the_layout_and_the_next_command(name, rem
 
 
 def test_a_data_root_is_asked_for(load):
-    with pytest.raises(FileNotFoundError, match=r"OxfordPets needs the .*--root.*Expected in <root>/oxford_pets"):
+    with pytest.raises(FileNotFoundError, match=r"OxfordPets needs a data root .*--root.*Expected in <root>/ox"):
         load("OxfordPets", "")
 
 

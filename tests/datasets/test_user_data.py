@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_as_expected(load, tmp_path, spoil, error, sentence
 
 
 def test_an_empty_folder(load, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no .*/train\. Expected in .*train/<class>/\*"):
+    with pytest.raises(FileNotFoundError, match=r"no .*/train\. Expected in .*: train/<class>/\*.*see docs/data"):
         load("ImageFolder", tmp_path)
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
-from trees import NAMES, image, plant
+from trees import NAMES, class_folders, image, plant, text
 
 import datasets
 
@@ -139,6 +139,18 @@ def test_without_the_publishers_files(prepare, pets):
 def test_the_embedded_sets_are_fine(prepare, tmp_path):
     code, said, _ = prepare("check", "emojinet", "EmojiNetMono", "--quick", "--root", tmp_path)
     assert code == 0 and "EmojiNet: fine" in said and "EmojiNetMono: fine" in said
+
+
+def test_ones_own_images(prepare, tmp_path):
+    class_folders(tmp_path, ["cat", "dog"], count=10)
+    code, said, _ = prepare("check", "ImageFolder", "--root", tmp_path)
+    assert code == 0 and "train: 10 images, 5 to 5 a class" in said
+    (tmp_path / "cat/cat_3.jpg").write_bytes(b"")
+    code, said, _ = prepare("check", "image_folder", "--root", tmp_path)
+    assert code == 1 and "1 image(s) cannot be read" in said and "prepare fetch" not in said
+    text(tmp_path / "images.csv", "path,class,split", "cat/cat_0.jpg,cat,train", "dog/dog_0.jpg,cat,test")
+    code, said, _ = prepare("check", "ImageList", "--root", tmp_path)
+    assert code == 0 and "train: 1 images" in said and "18 images are in no list" in said
 
 
 def test_list(prepare, tmp_path):
