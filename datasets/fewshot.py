@@ -49,8 +49,12 @@ def write_cache(parts: Parts, cache: Path, what: str) -> None:
         print(f"{what} could not be kept in {cache} ({error.strerror or error}); it is made again every time.")
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Knows Datum and nothing else; what a pickle takes for Datum is an empty class made for this one file."""
+class PlainUnpickler(pickle._Unpickler):
+    """Knows Datum and nothing else; what a pickle takes for Datum is an empty class made for this one file.
+
+    This is the unpickler written in Python: the faster one in C allocates a table of whatever size a file names, so
+    that a file of ten bytes can ask for 64 GB.
+    """
 
     def __init__(self, data: bytes):
         super().__init__(io.BytesIO(data))

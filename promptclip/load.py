@@ -121,5 +121,7 @@ def _check_extent(state: dict, path: Path) -> None:
 
 def _brief(error: Exception) -> str:
     """An error's message on one line, not too long."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error)
+    text = text.partition("WeightsUnpickler error:")[2] or text  # before it torch advises to switch safety off
+    text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} …"

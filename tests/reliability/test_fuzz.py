@@ -1,0 +1,326 @@
+"""Every reader of files against damaged ones: it reads, or refuses in one sentence; no crash, no hang, no blow-up."""
+
+import io
+import json
+import os
+import pickle
+import resource
+import warnings
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import clip.model
+import pytest
+import recipe
+import small_run
+import torch
+from dassl.data.datasets import Datum
+from dassl.engine.saving import Saving
+from dassl.utils import read_image
+from hypothesis import HealthCheck, given, settings
+from mutations import at_most, damage, damaged
+from PIL import Image, features
+from torch import nn
+
+from datasets.fewshot import few_shot
+from datasets.image_list import read_rows
+from datasets.imagenet import read_classnames
+from datasets.splits import check_classes, read_split
+from promptclip import load_clip
+from runs.config import default_config, merge_file
+from runs.record import read_config, read_record
+from train import sentence
+
+REPOSITORY = Path(small_run.train.__file__).parent
+# as small as a CLIP can be, so that ten thousand are soon built
+SIZES = recipe.COMMON | {
+    **{"embed_dim": 8, "image_resolution": 32, "vision_layers": 1, "vision_width": 64, "vision_patch_size": 16},
+    **{"transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1, "vocab_size": 30},
+    **{"context_length": 8},
+}
+
+
+class Resumer(Saving):
+    """The part of a trainer that saves and resumes, with one small model."""
+
+    def __init__(self):
+        model = nn.Linear(3, 2)
+        optim = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        model(torch.ones(1, 3)).sum().backward()
+        optim.step()
+        sched = torch.optim.lr_scheduler.CosineAnnealingLR(optim, 5)
+        self._models, self._optims, self._scheds = ({"m": part} for part in (model, optim, sched))
+        self.epoch = 1
+
+    def get_model_names(self):
+        return list(self._models)
+
+
+def checkpoint(folder):
+    Resumer().save_model(0, str(folder))
+    return [folder / "m" / "model.pth.tar-1"]
+
+
+def read_checkpoint(path):
+    resumer = Resumer()
+    resumer.resume_model_if_exist(str(path.parents[1]))
+    resumer.restore_rng()
+
+
+class Archive(nn.Module):
+    """CLIP's state under CLIP's names in a module that can be traced."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.visual, self.transformer = model.visual, model.transformer
+        for name in ("token_embedding", "positional_embedding", "ln_final", "text_projection", "logit_scale"):
+            setattr(self, name, getattr(model, name))
+
+    def forward(self, images):
+        return self.visual(images)
+
+
+def clip_files(folder):
+    model = clip.model.CLIP(**SIZES).eval()
+    torch.save(model.state_dict(), folder / "state.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(Archive(model), torch.zeros(1, 3, 32, 32)).save(str(folder / "archive.pt"))
+    return [folder / "state.pt", folder / "archive.pt"]
+
+
+def images(folder):
+    kinds = ["jpg", "png", "gif", "bmp", "ppm", "tiff"] + ["webp"] * features.check("webp")
+    for kind in kinds:
+        Image.linear_gradient("L").resize((24, 20)).convert("RGB").save(folder / f"picture.{kind}")
+    return [folder / f"picture.{kind}" for kind in kinds]
+
+
+def parts(folder):
+    items = [Datum(str(folder / f"{k}/{n}.jpg"), k, classname=f"class {k}") for k in range(3) for n in range(5)]
+    return {"train": items, "val": items[::2], "test": items[1::2]}
+
+
+def split(folder):
+    rows = {key: [[f"{d.label}/x.jpg", d.label, d.classname] for d in items] for key, items in parts(folder).items()}
+    (folder / "split.json").write_text(json.dumps(rows))
+    return [folder / "split.json"]
+
+
+def read_a_split(path):
+    check_classes(read_split(path, path.parent), str(path))
+
+
+def cache(folder):
+    drawn = {key: items[:6:2] + items[6:] for key, items in parts(folder).items() if key != "test"}
+    for protocol in (2, 4):
+        (folder / f"shots-{protocol}.pkl").write_bytes(pickle.dumps(drawn, protocol=protocol))
+    return [folder / "shots-2.pkl", folder / "shots-4.pkl"]
+
+
+def read_cache(path):
+    few_shot(None, parts(path.parent), 5, 1, path, path.parent)
+
+
+def lists(folder):
+    names = "n01440764 tench\nn01443537 goldfish\nn01484850 great white shark\n"
+    rows = "path,class,split\na/1.jpg,red fox,train\nb/2.jpg,owl,test\n"
+    (folder / "classnames.txt").write_text(names)
+    (folder / "images.csv").write_text(rows)
+    (folder / "images.jsonl").write_text('{"path": "a/1.jpg", "class": "owl", "split": "train"}\n' * 3)
+    return [folder / "classnames.txt", folder / "images.csv", folder / "images.jsonl"]
+
+
+def read_list(path):
+    read_classnames(path) if path.suffix == ".txt" else list(read_rows(path))
+
+
+def configs(folder):
+    for n, file in enumerate(("configs/trainers/base.yaml", "configs/datasets/emojinet.yaml")):
+        (folder / f"{n}.yaml").write_bytes((REPOSITORY / file).read_bytes())
+    return [folder / "0.yaml", folder / "1.yaml"]
+
+
+DEFAULTS = default_config()
+
+
+def read_yaml_config(path):
+    merge_file(DEFAULTS.clone(), path)
+
+
+def records(folder):
+    (folder / "config.yaml").write_text("OPTIM:\n  LR: 0.1\nINPUT:\n  SIZE: [8, 8]\n")
+    (folder / "metrics.json").write_text('{"complete": true, "accuracy": 50.0, "checkpoint": {"sha256": {"m": "ab"}}}')
+    return [folder / "config.yaml", folder / "metrics.json"]
+
+
+def read_run(path):
+    (read_config if path.suffix == ".yaml" else read_record)(path.parent)
+
+
+READERS = {
+    "checkpoint": (checkpoint, read_checkpoint),
+    "clip weights": (clip_files, lambda path: load_clip(str(path))),
+    "image": (images, lambda path: read_image(str(path))),
+    "split file": (split, read_a_split),
+    "few-shot cache": (cache, read_cache),
+    "class and image lists": (lists, read_list),
+    "yaml": (configs, read_yaml_config),
+    "record of a run": (records, read_run),
+}
+
+
+@pytest.fixture
+def memory():
+    """Refuse the process more than 3 GB on top of what it has, and fail if it came to use more than 1 GB of them."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if os.path.exists("/proc/self/statm") else 0
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    if pages:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3 * 2**30, limits[1]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # kilobytes
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files(name, tmp_path, memory, capsys):
+    make, read = READERS[name]
+    files = make(tmp_path)
+    whole = {path: path.read_bytes() for path in files}
+    for path in files:
+        read(path)  # what is damaged below is good before
+    tally = {"read": 0, "refused": 0}
+
+    @settings(
+        max_examples=small_run.count(50, 10_000),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(harm=damage)
+    def check(harm):
+        path = files[sum(tally.values()) % len(files)]
+        path.write_bytes(damaged(whole[path], harm))
+        try:
+            with at_most(30), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(path)
+            tally["read"] += 1
+        except (ValueError, LookupError, OSError) as error:
+            told = sentence(error)
+            assert path.name in told or type(error).__name__ == "CheckpointError", told
+            assert len(told) < 3000, told
+            tally["refused"] += 1
+        finally:
+            path.write_bytes(whole[path])
+
+    check()
+    capsys.readouterr()
+    with capsys.disabled():
+        if small_run.FULL:
+            print(f"\n{name}: {tally}")
+    assert tally["refused"] > sum(tally.values()) / 20
+
+
+# ---- bombs and programs ----
+
+
+def test_an_image_that_would_unfold_to_gigabytes(tmp_path, memory):
+    header = b"P6 60000 60000 255\n"
+    (tmp_path / "bomb.ppm").write_bytes(header + b"\0" * 100)
+    with pytest.raises(ValueError, match="bomb.ppm"):
+        read_image(str(tmp_path / "bomb.ppm"))
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
+    assert (tmp_path / "bomb.png").stat().st_size < 100_000
+    with pytest.raises(ValueError, match=r"bomb.png.*12000 x 12000 pixels are more than 90,000,000"):
+        read_image(str(tmp_path / "bomb.png"))
+
+
+def test_an_image_that_is_a_program(tmp_path):
+    """Pillow would start Ghostscript on it."""
+    program = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({tmp_path}/ran) (w) file closefile\nshowpage\n"
+    (tmp_path / "picture.jpg").write_text(program)
+    with pytest.raises(ValueError, match="picture.jpg.*cannot identify"):
+        read_image(str(tmp_path / "picture.jpg"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_yaml_file_that_would_unfold(tmp_path, memory):
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(rows) + "\nINPUT: {SIZE: *a11}\n")
+    with at_most(20), pytest.raises(ValueError, match="bomb.yaml is not a yaml file: aliases"):
+        read_yaml_config(tmp_path / "bomb.yaml")
+
+
+@pytest.mark.parametrize("read", [read_checkpoint, lambda path: load_clip(str(path))])
+def test_an_archive_that_would_unfold(tmp_path, memory, read):
+    checkpoint(tmp_path)
+    path = tmp_path / "m" / "model.pth.tar-1"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02}.")
+        with archive.open("x/data/0", "w", force_zip64=True) as file:
+            for _ in range(1024):
+                file.write(bytes(2**20))
+    with at_most(20), pytest.raises(ValueError, match="larger than the file|far more than the file"):
+        read(path)
+
+
+def test_weights_whose_sizes_would_not_fit_in_memory(tmp_path, memory):
+    state = clip.model.CLIP(**SIZES).state_dict()
+    huge = {
+        "positional_embedding": torch.zeros(200_000, 1),
+        "token_embedding.weight": torch.zeros(1, 1).expand(2**36, 64),
+    }
+    for key, value in huge.items():
+        torch.save(OrderedDict(state | {key: value}), tmp_path / "huge.pt")
+        with at_most(20), pytest.raises(ValueError, match="do not fit together|larger than the file"):
+            load_clip(str(tmp_path / "huge.pt"))
+
+
+def test_a_pickle_that_would_ask_for_gigabytes(tmp_path, memory):
+    (tmp_path / "shots.pkl").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    with at_most(20), pytest.raises(ValueError, match="shots.pkl"):
+        read_cache(tmp_path / "shots.pkl")
+
+
+class Payload:
+    """Would create a file if it were unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("what", ["clip weights", "few-shot cache", "checkpoint"])
+def test_a_payload_is_not_run(tmp_path, what):
+    make, read = READERS[what]
+    evil = pickle.dumps({"state_dict": Payload(tmp_path / "ran"), "train": [Payload(tmp_path / "ran")]}, protocol=2)
+    for path in make(tmp_path):
+        content = path.read_bytes()
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+                for name in old.namelist():
+                    new.writestr(name, evil if name.endswith("/data.pkl") else old.read(name))
+        else:
+            path.write_bytes(evil)
+        with pytest.raises(ValueError, match=r"(io|builtins|_io)\.?.?open"):
+            read(path)
+        assert not (tmp_path / "ran").exists()
+    pickle.loads(evil)["state_dict"].close()
+    assert (tmp_path / "ran").exists()  # it would have worked
+
+
+@pytest.mark.parametrize("what", ["code/__torch__.py", "constants.pkl"])
+def test_the_code_of_an_archive_is_not_looked_at(tmp_path, what):
+    path = clip_files(tmp_path)[1]
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"nonsense" if name.endswith(what) else old.read(name))
+    assert load_clip(str(path)).visual.input_resolution == 32
