@@ -234,7 +234,7 @@ class PromptTrainer(TrainerX):
         folder = Path(directory) / self.model_name
         path = folder / (f"model.pth.tar-{epoch}" if epoch else "model-best.pth.tar")
         if not path.is_file():
-            there = sorted(file.name for file in Path(directory).glob("*/model*.pth.tar*"))
+            there = sorted(str(file.relative_to(directory)) for file in Path(directory).glob("*/model*.pth.tar*"))
             raise FileNotFoundError(
                 f"There is no checkpoint {path}; {directory} holds {', '.join(there) or 'none at all'}. "
                 f"Train first, or name another --model-dir or --load-epoch."
