@@ -155,7 +155,7 @@ def check_readable(parts: Parts, report: Report) -> None:
         results = tqdm(pool.map(fault, paths), total=len(paths), desc="reading images", unit="", disable=None)
         broken = [f"{path} ({error})" for path, error in zip(paths, results, strict=True) if error]
     if broken:
-        report.blame(f"{len(broken)} image(s) cannot be read: {some(broken)}. Fetch them again.")
+        report.blame(f"{len(broken)} image(s) cannot be read: {some(broken)}. Delete them, then fetch.")
     else:
         report.say(f"all {len(paths)} images can be read")
 

@@ -1,6 +1,7 @@
 """`fetch`: download and lay out what has a public source, and say exactly what has to be put where by hand."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -23,24 +24,24 @@ def fetch(cls: type[SplitDataset], root: str) -> bool:
         print(f"{name}: nothing to fetch; see docs/datasets.md.")
         return True
     folder = folder_of(cls, root)
-    if not is_usable(cls, root):
+    if isinstance(obstacle(cls, root), FileNotFoundError):
         print(f"{name}: licence: {facts.licence}; {facts.homepage}")
         try:
             for archive in facts.archives:
                 fetch_archive(archive, folder)
         finally:
             remove_if_empty(folder / WORK, folder)
-    usable = is_usable(cls, root)
-    if usable:
-        shutil.rmtree(folder / WORK, ignore_errors=True)
+    left = obstacle(cls, root)
     tell_rest(cls, folder)
-    print(
-        f"{name} is in {folder}. Next: python -m datasets.prepare check {name} --root {root}"
-        if usable
-        else f"{name} is not complete; put the files above in place, "
-        f"then: python -m datasets.prepare check {name} --root {root}"
-    )
-    return usable
+    then = f"python -m datasets.prepare check {name} --root {root}"
+    if left is None:
+        shutil.rmtree(folder / WORK, ignore_errors=True)
+        print(f"{name} is in {folder}. Next: {then}")
+    elif isinstance(left, FileNotFoundError):
+        print(f"{name} is not complete; put the files above in place, then: {then}")
+    else:
+        print(f"{name} cannot be used yet: {left} Then: {then}")
+    return left is None
 
 
 def remove_if_empty(*folders: Path) -> None:
@@ -50,14 +51,15 @@ def remove_if_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
-def is_usable(cls: type[SplitDataset], root: str) -> bool:
-    """Whether the data set can be read and the first images of its lists are there."""
+def obstacle(cls: type[SplitDataset], root: str) -> Exception | None:
+    """What keeps the data set from being used: FileNotFoundError if something is missing, or what else is wrong."""
     try:
         dataset = opened(cls, root)
-        dataset.check_images(dataset.read(save=False))
-    except (OSError, ValueError, ImportError):
-        return False
-    return True
+        listed = {item.impath for items in dataset.read(save=False).values() for item in items}
+        missing = next((path for path in sorted(listed) if not os.path.exists(path)), None)
+        return dataset.missing(Path(missing)) if missing else None
+    except (OSError, ValueError, ImportError) as error:
+        return error
 
 
 def fetch_archive(archive: Archive, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Data sets by the names people use for them."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 import datasets
 from datasets.base import SplitDataset
-from runs.names import unknown
 
 
 def known() -> dict[str, type[SplitDataset]]:
@@ -27,7 +27,10 @@ def choose(name: str) -> type[SplitDataset]:
         for cls in entries.values():
             if key(cls).casefold() == name.casefold():
                 return cls
-    raise KeyError(unknown("data set", name, entries))
+    folded = {registered.casefold(): registered for registered in entries}
+    guess = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"did you mean {folded[guess[0]]}? " if guess else ""
+    raise KeyError(f"There is no data set {name!r}: {hint}known are {', '.join(entries)}.")
 
 
 def opened(cls: type[SplitDataset], root: str) -> Any:

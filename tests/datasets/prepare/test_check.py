@@ -92,7 +92,7 @@ def leak(content):
 
 FAULTS = [
     (missing_images, r"4 of 32 listed images are missing: .*basset_hound_0.jpg.* and 1 more. Expected in .*Next: "),
-    (broken_image, r"1 image\(s\) cannot be read: .*basset_hound_6.jpg \(.*\). Fetch them again"),
+    (broken_image, r"1 image\(s\) cannot be read: .*basset_hound_6.jpg \(.*\). Delete them, then fetch"),
     (
         lambda root: edit(root, wrong_name),
         r"8 image\(s\) have another class .* is 2 'beagle' in the split, 2 'basset_h",
@@ -190,7 +190,7 @@ def test_show_says_what_is_wrong(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["check", "OxfordPet"], "There is no data set 'OxfordPet': did you mean 'OxfordPets'?"),
+        (["check", "OxfordPet"], "There is no data set 'OxfordPet': did you mean OxfordPets?"),
         (["show", "emojinet", "emojinet_mono", "--output", "x.png"], "--output names one file"),
     ],
 )

@@ -1,6 +1,7 @@
 """`fetch`, from a server on this machine: what it lays out, and that nothing half-made is left when something fails."""
 
 import hashlib
+import json
 import os
 import random
 import tarfile
@@ -44,6 +45,27 @@ def test_an_archive_is_laid_out(prepare, toys, server, pictures, tmp_path):
     assert len(server.seen) == 1  # what is there is not fetched again
     code, said, _ = prepare("check", "Toys", "--root", tmp_path)
     assert code == 0, said
+
+
+def test_images_that_were_lost_are_fetched_again(prepare, toys, server, pictures, tmp_path):
+    prepare("fetch", "Toys", "--root", tmp_path)
+    split = {part: [] for part in ("train", "val", "test")}
+    for number, name in enumerate(sorted(pictures)):
+        row = [name[len("toys/images/") :], int("doll" in name), "doll" if "doll" in name else "ball"]
+        split["train" if number % 2 else "test"].append(row)
+    (tmp_path / "toys/split_zhou_Toys.json").write_text(json.dumps(split))
+    (tmp_path / "toys/images/doll/doll_3.jpg").unlink()
+    code, said, _ = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 0 and "by hand" not in said and len(server.seen) == 2
+    assert (tmp_path / "toys/images/doll/doll_3.jpg").is_file()
+
+
+def test_what_no_download_can_repair_is_told(prepare, toys, server, tmp_path):
+    prepare("fetch", "Toys", "--root", tmp_path)
+    (tmp_path / "toys/split_zhou_Toys.json").write_text("{")
+    code, said, _ = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and len(server.seen) == 1
+    assert "Toys cannot be used yet: The split file" in said and "is not valid JSON" in said
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "inner"])
