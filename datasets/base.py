@@ -37,7 +37,6 @@ class SplitDataset(DatasetBase):
         """
         self.open(cfg)
         parts = self.read()
-        self.check_images(parts)
         if cfg.DATASET.NUM_SHOTS >= 1 and not self.test_only:
             draw, shots = self.generate_fewshot_dataset, cfg.DATASET.NUM_SHOTS
             parts = few_shot(draw, parts, shots, cfg.SEED, self.cache(), self.images)
@@ -75,9 +74,16 @@ class SplitDataset(DatasetBase):
         """The whole train, val and test lists; made, and saved unless `save` is False, where there is no split file."""
         path = self.folder / self.split_file
         if self.split_file and path.exists():
-            return self.checked(read_split(path, self.images), path)
+            parts = self.checked(read_split(path, self.images), path)
+            absent = self.absent_image(parts) if save else None
+            if absent:  # no error yet: without images, the lists can still be compared with another machine's
+                print(f"Warning: {self.missing(absent)}")
+            return parts
         with random_numbers(SPLIT_SEED):
             parts = self.checked(self.make_parts(), self.folder)
+        absent = self.absent_image(parts) if save else None
+        if absent:
+            raise self.missing(absent)
         return self.checked(save_split(parts, path, self.images), path) if self.split_file and save else parts
 
     def checked(self, parts: Parts, source: Path) -> Parts:
@@ -97,11 +103,10 @@ class SplitDataset(DatasetBase):
             return None
         return self.folder / "split_fewshot" / f"shot_{self.cfg.DATASET.NUM_SHOTS}-seed_{self.cfg.SEED}.pkl"
 
-    def check_images(self, parts: Parts) -> None:
-        """Say that images are missing before a backbone is loaded: the folder, or the first image of a list."""
-        for path in (self.images, *(Path(items[0].impath) for items in parts.values() if items)):
-            if not path.exists():
-                raise self.missing(path)
+    def absent_image(self, parts: Parts) -> Path | None:
+        """The image folder or the first image of a list, if it is not there: told before a backbone is loaded."""
+        paths = (self.images, *(Path(items[0].impath) for items in parts.values() if items))
+        return next((path for path in paths if not path.exists()), None)
 
     def require(self, *names: str) -> Path:
         """The first of the files or folders `names` of the data set, all of which must exist (FileNotFoundError)."""

@@ -25,7 +25,6 @@ def show(cls: type[SplitDataset], root: str, output: Path, per_class: int = 4) -
         raise ValueError(f"At least one image a class must be shown, not {per_class}.")
     dataset = opened(cls, root)
     parts = dataset.read(save=False)
-    dataset.check_images(parts)
     classes: dict[int, list[Datum]] = {}
     for item in parts["train"]:
         classes.setdefault(item.label, []).append(item)

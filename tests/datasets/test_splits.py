@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 
 import pytest
@@ -206,6 +207,17 @@ def test_what_is_missing_is_named_with_the_layout_and_the_next_command(name, rem
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     with pytest.raises(FileNotFoundError, match=f"{name}: {sentence}.*Next: python -m datasets.prepare fetch {name}"):
         load(name, tmp_path)
+
+
+def test_lists_can_be_read_without_the_images(load, tmp_path, capsys):
+    first = load("OxfordPets", plant("OxfordPets", tmp_path))
+    shutil.rmtree(tmp_path / "oxford_pets/images")
+    again = load("OxfordPets", tmp_path)
+    assert repr(first.test) == repr(again.test)
+    said = capsys.readouterr().out
+    assert re.search(
+        r"Warning: OxfordPets: there is no .*/images\. Expected in .*Next: python -m datasets.prepare", said
+    )
 
 
 def test_a_data_root_is_asked_for(load):
