@@ -51,6 +51,7 @@ use() {
     dataset_yaml=configs/datasets/$dataset.yaml
     local cfg=${CFG:-$usual_cfg}
     [[ -n ${CFG:-} || $dataset != emojinet* ]] || cfg=emojiclip # the embedded backbone belongs to these
+    [[ $dataset != emojinet* ]] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # so small that a second thread only waits
     [[ -n $cfg ]] || fail "set CFG to the configuration of $TRAINER, one of: $(ls "configs/trainers/$TRAINER" || true)"
     yaml=configs/trainers/$TRAINER/$cfg.yaml
     name=$cfg${EPOCHS:+-ep$EPOCHS}
