@@ -108,6 +108,7 @@ def _child(argv, output, setup):
     os.dup2(file, 2)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w", buffering=1) for n in (1, 2))
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # for the loaders' workers, as in a run from the command line
     if setup:
         setup()
     code = train.main(argv)
