@@ -282,10 +282,19 @@ def test_weights_whose_sizes_would_not_fit_in_memory(tmp_path, memory):
             load_clip(str(tmp_path / "huge.pt"))
 
 
-def test_a_pickle_that_would_ask_for_gigabytes(tmp_path, memory):
-    (tmp_path / "shots.pkl").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+@pytest.mark.parametrize("bomb", [b"\x80\x02}r\xff\xff\xff\x7f.", b"\x80\x05\x96\x00\x00\x00\x80\x00\x00\x00\x00."])
+def test_a_pickle_that_would_ask_for_gigabytes(tmp_path, memory, bomb):
+    """A place in a table of two billion; an array of two billion bytes."""
+    (tmp_path / "shots.pkl").write_bytes(bomb)
     with at_most(20), pytest.raises(ValueError, match="shots.pkl"):
         read_cache(tmp_path / "shots.pkl")
+    path = clip_files(tmp_path)[1]
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, bomb if name.endswith("/data.pkl") else old.read(name))
+    with at_most(20), pytest.raises(ValueError, match="archive.pt"):
+        load_clip(str(path))
 
 
 class Payload:
