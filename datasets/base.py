@@ -29,6 +29,7 @@ class SplitDataset(DatasetBase):
     test_only = False  # has a test list only, which is also handed out as train_x
     val_is_test = False  # has no validation list of its own (ImageNet)
     keeps_samples = True  # few-shot samples are kept in split_fewshot/
+    root_is_data = False  # the user's own images: another DATASET.ROOT is another data set
 
     def __init__(self, cfg: Any):
         """Read the data set below cfg.DATASET.ROOT.

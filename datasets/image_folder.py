@@ -23,6 +23,7 @@ class ImageFolder(SplitDataset):
     split_file = "split_zhou_ImageFolder.json"
     layout = ("train/<class>/*", "test/<class>/*", "val/<class>/* (optional)", "or only <class>/*")
     keeps_samples = False
+    root_is_data = True
 
     def read(self, save: bool = True) -> Parts:
         """Lists of the folders train, val and test where there are such; else as any data set that is split."""

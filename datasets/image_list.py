@@ -25,6 +25,7 @@ class ImageList(SplitDataset):
     image_dir = ""
     layout = ("images.csv or images.jsonl (DATASET.LIST names another) with path, class, split", "the images it lists")
     keeps_samples = False
+    root_is_data = True
 
     def make_parts(self) -> Parts:
         """The rows by their split."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from runs.config import default_config, extend_by_trainer, flatten
@@ -61,11 +62,18 @@ def effective(flat: dict[str, Any], trainer: str) -> dict[str, Any]:
     before = set(flatten(without_methods))
     extend_by_trainer(without_methods, trainer)
     own = set(flatten(without_methods)) - before
+    idle = WITHOUT_EFFECT - {"DATASET.ROOT"} if root_is_data(flat.get("DATASET.NAME", "")) else WITHOUT_EFFECT
     return {
         key: value
         for key, value in flat.items()
-        if key not in WITHOUT_EFFECT and (key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key in own)
+        if key not in idle and (key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key in own)
     }
+
+
+def root_is_data(name: str) -> bool:
+    """Whether data set `name` is whatever lies at DATASET.ROOT, so that another root is another data set."""
+    known = name in DATASET_REGISTRY.registered_names()
+    return known and getattr(DATASET_REGISTRY.get(name), "root_is_data", False)
 
 
 def experiment_id(cfg: CfgNode) -> str:

@@ -5,6 +5,8 @@ import json
 import pytest
 from trees import class_folders, image, text
 
+from runs.config import default_config
+from runs.record import differences
 from trainers.templates import dataset_template
 
 
@@ -157,3 +159,11 @@ def test_a_list_that_is_neither(load, tmp_path):
     (tmp_path / "images.csv").write_bytes(b"path,class\n\xff\xfe\x00")
     with pytest.raises(ValueError, match="cannot be read as UTF-8"):
         load("ImageList", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "counts"), [("ImageFolder", True), ("ImageList", True), ("EuroSAT", False)])
+def test_another_root_is_another_run_where_the_root_is_the_data(name, counts):
+    cfg = default_config()
+    cfg.merge_from_list(["DATASET.NAME", name, "DATASET.ROOT", "here", "TRAINER.NAME", "CoOp"])
+    stored = {"DATASET": {"NAME": name, "ROOT": "there"}, "TRAINER": {"NAME": "CoOp"}}
+    assert differences(cfg, stored) == (["DATASET.ROOT: 'there' -> 'here'"] if counts else [])
