@@ -122,7 +122,7 @@ def test_a_wrong_checksum(prepare, toys, server, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["toys/../../evil", "/tmp/evil", "..\\evil", "toys/images/../../../evil"])
+@pytest.mark.parametrize("name", ["toys/../../evil", "/evil", "..\\evil", "toys/images/../../../evil"])
 @pytest.mark.parametrize("make", [tar_of, zip_of])
 def test_an_archive_that_leads_out(prepare, toys, pictures, tmp_path, make, name):
     toys(make(pictures | {name: b"evil"}), "toys.zip" if make is zip_of else "toys.tar.gz")
