@@ -17,6 +17,7 @@ set -euo pipefail
 [[ $PYTHON != */* || $PYTHON == /* ]] || PYTHON=$PWD/$PYTHON
 [[ -z $DATA || $DATA == /* ]] || DATA=$PWD/$DATA
 [[ $OUTPUT == /* || $OUTPUT == output ]] || OUTPUT=$PWD/$OUTPUT
+[[ $PYTHON != */* || $PYTHON == /* ]] || PYTHON=$PWD/$PYTHON
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 fail() {
