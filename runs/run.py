@@ -80,7 +80,7 @@ class Run:
             return
         if self.cfg.TEST.get("SKIP_BROKEN", False):
             results["broken_images"] = len(self.trainer.broken_images)
-        seconds = round(time.time() - self.began, 1)
+        seconds = round(time.time() - self.began, 3)
         self.claim.complete(results | self.determinism.record() | {"wall_seconds": seconds})
 
     def summary(self) -> str:
