@@ -1,5 +1,7 @@
 """Puts data set, transforms and loaders of a run together."""
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -74,6 +76,17 @@ def ignore_stop_signals(worker_id: int) -> None:
     """Leave it to the main process to answer SIGTERM and SIGINT, which reach a whole job: it ends its workers."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+
+@atexit.register
+def end_workers() -> None:
+    """End loader workers that are left at exit, as when an error's traceback holds their iterator.
+
+    Python would send them SIGTERM, which they leave to the main process, and wait for them for ever.
+    """
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def build_data_loader(

@@ -3,6 +3,8 @@
 import pickle
 import random
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +133,28 @@ def test_a_broken_training_image_is_named(cfg, items, tmp_path, workers):
     loader = build_data_loader(cfg, data_source=items, batch_size=2, tfm=build_transform(cfg))
     with pytest.raises(ValueError, match="broken.png"):
         next(iter(loader))
+
+
+HELD = """
+import sys
+from dassl.config import get_cfg_default
+from dassl.data.data_manager import build_data_loader
+from dassl.data.datasets import Datum
+cfg = get_cfg_default()
+cfg.DATALOADER.NUM_WORKERS = 1
+item = Datum.__new__(Datum)
+item._impath, item._label, item._domain, item._classname = sys.argv[1], 0, 0, ""
+try:
+    next(iter(build_data_loader(cfg, data_source=[item], batch_size=1, tfm=lambda image: image)))
+except ValueError as error:
+    held = error  # its traceback holds the iterator, and that its worker
+"""
+
+
+def test_a_program_ends_although_an_error_holds_a_loader_s_worker(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    command = [sys.executable, "-c", HELD, str(tmp_path / "broken.png")]
+    assert subprocess.run(command, timeout=60, capture_output=True).returncode == 0
 
 
 class NumbersWrapper(DatasetWrapper):
