@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import torch
 from clip.simple_tokenizer import SimpleTokenizer
-from torch import Tensor
 
 POSITIONS = ("end", "middle", "front")
 
@@ -101,15 +99,6 @@ class ClassPrompts:
             ids.append(tuple(row[i] for i in order))
             slots.append(tuple(slot[i] for i in order))
         return _checked(cls(tuple(names), tuple(ids), tuple(slots), class_specific), context_length)
-
-    def padded(self, context_length: int = 77) -> tuple[Tensor, Tensor]:
-        """`ids` and `slots` as (K, context_length) tensors, 0 and -1 after the end token."""
-        ids = torch.zeros(len(self), context_length, dtype=torch.long)
-        slots = torch.full_like(ids, -1)
-        for k, (row, slot) in enumerate(zip(self.ids, self.slots, strict=True)):
-            ids[k, : len(row)] = torch.tensor(row)
-            slots[k, : len(row)] = torch.tensor(slot)
-        return ids, slots
 
 
 def _order(length: int, n_ctx: int, name_length: int, position: str) -> list[int]:

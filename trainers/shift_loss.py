@@ -1,8 +1,10 @@
 """The feature-shift consistency loss as something any method that prompts both towers can add (RESTORE, Eq. 7-10)."""
 
-from torch import Tensor
+from torch import Tensor, nn
+from yacs.config import CfgNode
 
 from promptclip import FeatureShift
+from promptclip.prompts import blocks
 from promptclip.shift import NORMS, ShiftScale, consistency
 from trainers.prompt_trainer import Features, PromptTrainer
 
@@ -20,7 +22,7 @@ class ShiftLoss(PromptTrainer):
         """Measured only where something uses it."""
         return self.options.FS_WEIGHT > 0
 
-    def check_options(self, options) -> None:
+    def check_options(self, options: CfgNode) -> None:
         """A weight that is not negative, and a known norm."""
         super().check_options(options)
         if options.FS_WEIGHT < 0:
@@ -28,16 +30,12 @@ class ShiftLoss(PromptTrainer):
         if options.SHIFT_NORM not in NORMS:
             raise ValueError(f"SHIFT_NORM {options.SHIFT_NORM!r} is none of {', '.join(NORMS)}.")
 
-    def build_learner(self):
+    def build_learner(self) -> nn.Module:
         """The method's learnable part, and where "relative" shift keeps its first values."""
         learner = super().build_learner()
-        learner.shift_scale = ShiftScale(self.options.SHIFT_NORM, *self.depths())
+        text_blocks, vision_blocks = blocks(self.backbone)
+        learner.shift_scale = ShiftScale(self.options.SHIFT_NORM, vision_blocks, text_blocks)
         return learner
-
-    def depths(self) -> tuple[int, int]:
-        """Blocks of the vision and the text tower."""
-        model = self.backbone
-        return len(model.visual.transformer.resblocks), len(model.transformer.resblocks)
 
     def observe(self, image_shift: FeatureShift | None, text_shift: FeatureShift | None) -> None:
         """Keep the step's norms, one number per block and modality."""

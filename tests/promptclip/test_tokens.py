@@ -3,6 +3,7 @@
 import clip
 import pytest
 import torch
+from oracle import padded
 
 from promptclip.tokens import ClassPrompts, encode
 
@@ -11,7 +12,7 @@ NAMES = ["cat", "boeing_737-200", "2000 AM General Hummer SUV"]
 
 def test_texts_are_tokenized_as_clip_does():
     texts = ["a photo of a cat.", "forest", "Annual Crop Land"]
-    ids, slots = ClassPrompts.from_texts(texts).padded()
+    ids, slots = padded(ClassPrompts.from_texts(texts))
     assert torch.equal(ids, clip.tokenize(texts).long())
     assert (slots == -1).all()
 
@@ -20,7 +21,7 @@ def test_texts_are_tokenized_as_clip_does():
 def test_learned_vectors_follow_the_start_token_and_leave_the_other_words(n_ctx):
     prompts = ClassPrompts.with_context(NAMES, n_ctx, "a photo of a")
     reference = clip.tokenize([f"a photo of a {name.replace('_', ' ')}." for name in NAMES]).long()
-    ids, slots = prompts.padded()
+    ids, slots = padded(prompts)
     assert torch.equal(ids, reference)  # MaPLe's rule: with two vectors, "of a" stays in the prompt
     assert slots[:, 1 : 1 + n_ctx].tolist() == [list(range(n_ctx))] * 3
     assert (slots[:, 1 + n_ctx :] == -1).all() and (slots[:, 0] == -1).all()
@@ -28,7 +29,7 @@ def test_learned_vectors_follow_the_start_token_and_leave_the_other_words(n_ctx)
 
 
 def test_place_holders_stand_for_a_random_context():
-    ids, slots = ClassPrompts.with_context(NAMES, 16).padded()
+    ids, slots = padded(ClassPrompts.with_context(NAMES, 16))
     words = clip.tokenize([f"{' '.join(['X'] * 16)} {name.replace('_', ' ')}." for name in NAMES]).long()
     assert torch.equal(ids, words) and (slots[:, 1:17] >= 0).all()
 

@@ -7,6 +7,16 @@ from torch import Tensor
 from promptclip.tokens import ClassPrompts
 
 
+def padded(classes: ClassPrompts, context_length: int = 77) -> tuple[Tensor, Tensor]:
+    """Token ids and learned places as (K, context_length) tensors, 0 and -1 after the end token."""
+    ids = torch.zeros(len(classes), context_length, dtype=torch.long)
+    slots = torch.full_like(ids, -1)
+    for k, (row, slot) in enumerate(zip(classes.ids, classes.slots, strict=True)):
+        ids[k, : len(row)] = torch.tensor(row)
+        slots[k, : len(row)] = torch.tensor(slot)
+    return ids, slots
+
+
 def run_block(block, x):
     """clip's own block on one sequence batch (N, L, W)."""
     return block(x.permute(1, 0, 2)).permute(1, 0, 2)
@@ -14,7 +24,7 @@ def run_block(block, x):
 
 def text(model: CLIP, classes: ClassPrompts, prompts: list) -> tuple[Tensor, Tensor]:
     """(features (K, D), shift norms (L, K)), class by class."""
-    ids, slots = classes.padded(model.context_length)
+    ids, slots = padded(classes, model.context_length)
     features, norms = [], []
     for k in range(len(classes)):
         end = len(classes.ids[k]) - 1
