@@ -200,26 +200,40 @@ demonstration() {
         base2new_both emojinet "$each"
     done
     TRAINER=ZeroshotCLIP EPOCHS='' QUIET=1 zeroshot_base2new emojinet
-    "$PYTHON" -m report.base2new "$OUTPUT/base2new" --dataset EmojiNet
+    "$PYTHON" -m report tables "$OUTPUT/base2new" --table 1 --dataset EmojiNet
     echo
     echo "Logs: $OUTPUT/base2new/*/emojinet/*/*/*/seed*/log.txt"
 }
 
-# sweep [DATASET] [KEY VALUE ...]: SEEDS (1 2 3) by EPOCHS (a list; else the yaml's), then the mean over seeds.
+# sweep [DATASET] [KEY VALUE ...]: SEEDS (1 2 3) by EPOCHS (a list; else the yaml's) through sweep.py, JOBS runs at
+# once; then the mean over seeds. An empty tag leaves the results where the other scripts look for them.
 sweep() {
-    local target=${1:-emojinet} epochs=${EPOCHS:-yaml} each one
-    for one in $epochs; do
-        EPOCHS=${one#yaml}
-        for each in ${SEEDS:-1 2 3}; do
-            base2new_both "$target" "$each" "${@:2}"
-        done
+    local list=${EPOCHS:-} seeds=${SEEDS:-1 2 3} changes=() one
+    [[ -z ${LOADEP:-} ]] || fail "LOADEP is for base2new_test.sh; a sweep evaluates the last epoch"
+    EPOCHS='' use "${1:-emojinet}" 1 "${@:2}"
+    ((${#extra[@]} % 2 == 0)) || fail "${extra[*]: -1} stands alone; the arguments after DATASET are KEY VALUE pairs"
+    set -- ${extra[@]+"${extra[@]}"}
+    while (($# > 0)); do
+        changes+=("$1=$2")
+        shift 2
     done
-    for one in $epochs; do
+    [[ -z ${CHECKPOINT_FREQ:-} ]] || changes+=("TRAIN.CHECKPOINT_FREQ=$CHECKPOINT_FREQ")
+    pass_on "$PYTHON" sweep.py base2new --python "$PYTHON" --root "$DATA" --output "$OUTPUT" ${JOBS:+--jobs "$JOBS"} \
+        "name=$TRAINER-$dataset" "trainers=$TRAINER" "configs=$name" "datasets=$dataset" "shots=$SHOTS" tag= \
+        "seeds=[$(commas "$seeds")]" "epochs=[$(commas "${list:-null}")]" ${changes[@]+"${changes[@]}"} || exit $?
+    for one in ${list:-yaml}; do
         EPOCHS=${one#yaml}
-        use "$target" 1
+        use "$dataset" 1
         "$PYTHON" parse_test_res.py "$(dirname "$(base2new_dir train_base)")"
         "$PYTHON" parse_test_res.py "$(dirname "$(base2new_dir test_new)")" --test-log
     done
+}
+
+# commas LIST: its words with commas between them.
+commas() {
+    local words
+    read -ra words <<<"$1"
+    (IFS=, && echo "${words[*]}")
 }
 
 # fewshot [DATASET] [SEED] [KEY VALUE ...]: train and test on all classes, for every number of shots in the list SHOTS.
