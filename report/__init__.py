@@ -1,1 +1,1 @@
-"""From the records of runs to tables. Reads files under output/ only, never a log."""
+"""From the records of runs to tables, figures and a page. Reads what lies below an output directory, runs nothing."""

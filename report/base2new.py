@@ -1,129 +1,184 @@
-"""Base-to-new generalisation as a table: accuracy on base and new classes and their harmonic mean, over seeds.
+"""Tables 1, 4 and 5: accuracy on base and new classes and their harmonic mean, a data set a block, their average first.
 
-python -m report.base2new output/base2new --dataset EmojiNet
+Table 4 is RESTORE as lambda_fs varies, Table 5 as its surgery does: the same numbers of other rows.
 """
 
-import argparse
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import fmean, pstdev
-from typing import Any
+from statistics import fmean
 
-from tabulate import tabulate
+from report import published
+from report.model import Block, Cell, Line, Table, cell, count_seeds, mark_best
+from report.names import dataset_order, shown
+from report.records import Record
+from report.rows import Row, named_rows
+from report.statistics import harmonic_mean, per_seed
+from report.sweeps import Sweep
 
-from report.records import read_records
-
-NAMES = {"ZeroshotCLIP": "zero-shot CLIP"}
-MISSING = "missing"
-
-
-@dataclass
-class Experiment:
-    """One row: a method with one configuration on one data set; `base` and `new` map seed to accuracy in percent."""
-
-    dataset: str
-    trainer: str
-    epoch: int | None
-    shots: int | None
-    backbone: str
-    config: str
-    base: dict[int, float] = field(default_factory=dict)
-    new: dict[int, float] = field(default_factory=dict)
-
-    def harmonic(self) -> dict[int, float]:
-        """Seed to harmonic mean, for the seeds that have both accuracies."""
-        return {seed: harmonic_mean(self.base[seed], self.new[seed]) for seed in self.base if seed in self.new}
+COLUMNS = ["base", "new", "H"]
+SURGERY = {"none": "L^fs only", "fixed": "+ fixed surgery", "fs_guided": "+ FS-guided surgery"}
 
 
-def harmonic_mean(base: float, new: float) -> float:
-    """2ab / (a + b), which is 0 when both are 0."""
-    return 2 * base * new / (base + new) if base + new else 0.0
+def tables(rows: list[Row], sweeps: list[Sweep], number: int) -> list[Table]:
+    """Table 1, 4 or 5, one for each backbone and number of shots; none if no run belongs in it."""
+    there = [row for row in rows if any(record.protocol == "base2new" for record in row.records)]
+    found = []
+    for setting, members in settings(there):
+        named = CHOICE[number](members, sweeps)
+        blocks = blocks_of(named, number)
+        if blocks:
+            found.append(Table(number, TITLES[number], setting, blocks, notes(number, blocks)))
+    return found
 
 
-def collect(records: list[dict[str, Any]]) -> list[Experiment]:
-    """Group base and new records by data set, method and configuration; zero-shot CLIP first.
+def settings(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """("ViT-B/16, 16 shots a class", rows) of rows that compare; zero-shot stands in each with its backbone."""
+    pairs = {(row.backbone, row.shots) for row in rows if not row.zero_shot}
+    alone = {(row.backbone, None) for row in rows} - {(backbone, None) for backbone, _ in pairs}
+    found = []
+    for backbone, shots in sorted(pairs | alone, key=lambda pair: (pair[0], pair[1] or 0)):
+        members = [row for row in rows if row.backbone == backbone and (row.zero_shot or row.shots == shots)]
+        how_many = "" if shots is None or shots < 1 else f"{shots} shot{'s' if shots > 1 else ''} a class"
+        found.append((", ".join(filter(None, (backbone, how_many))), members))
+    return found
 
-    A training run and an evaluation of the same checkpoint on the same classes count once, the evaluation winning.
-    """
-    experiments: dict[tuple, Experiment] = {}
-    for record in sorted(records, key=lambda one: one.get("mode") == "eval"):
-        if record["subsample_classes"] not in ("base", "new"):
+
+def all_methods(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+    """Table 1: every method; an ablation's variants only if there is nothing else."""
+    return named_rows(rows, sweeps, 1) or [(row.label, row) for row in rows]
+
+
+def by_weight(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+    """Table 4: the rows of its sweep, else the variants of RESTORE that differ in FS_WEIGHT alone, by weight."""
+    own = from_sweep(rows, sweeps, 4)
+    varied = sorted(variants(rows, "FS_WEIGHT"), key=lambda row: (row.trainer, float(row.option("FS_WEIGHT"))))
+    return own or [(f"{row.trainer}, λ_fs = {row.option('FS_WEIGHT')}", row) for row in varied]
+
+
+def by_surgery(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+    """Table 5: the rows of its sweep, else the variants of RESTORE that differ in SURGERY alone."""
+    own = from_sweep(rows, sweeps, 5)
+    arms = [row for row in variants(rows, "SURGERY") if row.option("SURGERY") in SURGERY]
+    arms.sort(key=lambda row: (row.trainer, list(SURGERY).index(row.option("SURGERY"))))
+    return own or [(f"{row.trainer}, {SURGERY[row.option('SURGERY')]}", row) for row in arms]
+
+
+def from_sweep(rows: list[Row], sweeps: list[Sweep], number: int) -> list[tuple[str, Row]]:
+    """The rows that a sweep for table `number` lists, in its words and order."""
+    own = [sweep for sweep in sweeps if number in sweep.tables]
+    listed = {path for sweep in own for runs in sweep.rows.values() for path in runs}
+    mine = [row for row in rows if any(record.path.resolve() in listed for record in row.records)]
+    return named_rows(mine, own, number)
+
+
+def variants(rows: list[Row], option: str) -> list[Row]:
+    """Rows of RESTORE that have a sibling with another value of `option` and everything else alike."""
+    families: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row.option("FS_WEIGHT") is None or row.option("SURGERY") is None:
             continue
-        details = (record.get("epoch"), record.get("shots"), record.get("backbone", ""))
-        key = (record["dataset"], record["trainer"], *details, record.get("experiment"))
-        if key not in experiments:
-            config = record["path"].parent.name
-            experiments[key] = Experiment(record["dataset"], record["trainer"], *details, config)
-        getattr(experiments[key], record["subsample_classes"])[record["seed"]] = record["accuracy"]
-    return sorted(experiments.values(), key=lambda one: (one.dataset, one.trainer != "ZeroshotCLIP"))
+        name = f"TRAINER.{row.trainer.upper()}."
+        rest = {key: value for key, value in row.config.items() if key.startswith(("OPTIM.", name))}
+        rest.pop(f"{name}{option}")
+        families.setdefault((row.trainer, repr(sorted(rest.items()))), []).append(row)
+    return [row for family in families.values() if len(family) > 1 for row in family]
 
 
-def mean_and_spread(values: dict[int, float]) -> str:
-    """`mean ± population standard deviation`; a single seed has no spread, none is "missing"."""
-    if not values:
-        return MISSING
-    numbers = list(values.values())
-    spread = f" ± {pstdev(numbers):.1f}" if len(numbers) > 1 else ""
-    return f"{fmean(numbers):.1f}{spread}"
+CHOICE = {1: all_methods, 4: by_weight, 5: by_surgery}
+TITLES = {
+    1: "Base-to-new generalisation",
+    4: "The weight of the feature-shift loss, λ_fs",
+    5: "Surgery",
+}
 
 
-def seeds(experiment: Experiment) -> str:
-    """How many seeds stand behind base and new: one number if they agree."""
-    base, new = len(experiment.base), len(experiment.new)
-    return str(base) if experiment.base.keys() == experiment.new.keys() else f"{base} base, {new} new"
+def blocks_of(named: list[tuple[str, Row]], number: int) -> list[Block]:
+    """A block a data set, and, if there are several, their average before them."""
+    datasets = sorted(
+        {one.dataset for _, row in named for one in row.finished if one.subset in ("base", "new")}, key=dataset_order
+    )
+    single = [Block(shown(dataset), COLUMNS, lines(named, dataset, number)) for dataset in datasets]
+    average = Block(f"Average over {len(datasets)} data sets", COLUMNS, averages(named, datasets, number))
+    return [mark_best(block) for block in ([average] if len(datasets) > 1 else []) + single]
 
 
-def table(experiments: list[Experiment]) -> str:
-    """The rows of one data set as text, at most 80 columns for names of usual length."""
-    methods = [one.trainer for one in experiments]
-    configs = [(one.trainer, one.config) for one in experiments]
-    rows = []
-    for experiment in experiments:
-        name = NAMES.get(experiment.trainer, experiment.trainer)
-        if methods.count(experiment.trainer) > 1:  # the same method twice: say what differs
-            twice = configs.count((experiment.trainer, experiment.config)) > 1
-            name += f" ({experiment.config}{f', epoch {experiment.epoch}' if twice else ''})"
-        figures = [mean_and_spread(part) for part in (experiment.base, experiment.new, experiment.harmonic())]
-        rows.append([name, *figures, seeds(experiment)])
-    header = ["accuracy, %", "base", "new", "harmonic mean", "seeds"]
-    return tabulate(rows, header, tablefmt="simple", disable_numparse=True, colalign=("left", *["right"] * 4))
+def lines(named: list[tuple[str, Row]], dataset: str, number: int) -> list[Line]:
+    """The rows on one data set; a row that never began there is left out."""
+    found = []
+    for name, row in named:
+        if not any(one.dataset == dataset and one.subset in ("base", "new") for one in row.records):
+            continue
+        runs = {subset: row.runs(dataset, subset) for subset in ("base", "new")}
+        values = {subset: {seed: one.accuracy for seed, one in part.items()} for subset, part in runs.items()}
+        printed = {metric: published.look_up(number, row, shown(dataset), metric) for metric in COLUMNS}
+        cells = three(values["base"], values["new"], *(list(part.values()) for part in runs.values()), printed)
+        waiting = row.unfinished([dataset], ["base", "new"])
+        found.append(Line(name, row, cells, count_seeds({key: set(part) for key, part in runs.items()}, waiting)))
+    return found
 
 
-def title(experiments: list[Experiment]) -> str:
-    """Data set, and what all its rows share."""
-    shots = {one.shots for one in experiments if one.trainer != "ZeroshotCLIP"} or {one.shots for one in experiments}
-    backbones = {one.backbone for one in experiments}
-    parts = [experiments[0].dataset, *sorted(backbones)]
-    if len(shots) == 1:
-        parts.append(f"{shots.pop()} shots a class")
-    return ", ".join(parts)
+def three(
+    base: dict[int, float],
+    new: dict[int, float],
+    base_runs: list[Record],
+    new_runs: list[Record],
+    printed: dict[str, float | None],
+) -> list[Cell]:
+    """The cells base, new and H, the harmonic mean taken per seed."""
+    both = per_seed(lambda pair: harmonic_mean(*pair), base, new)
+    behind = [one for one in base_runs + new_runs if one.seed in both]
+    return [
+        cell(base, base_runs, printed["base"]),
+        cell(new, new_runs, printed["new"]),
+        cell(both, behind, printed["H"]),
+    ]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path, help="directory whose runs are read, such as output/base2new")
-    parser.add_argument("--dataset", help="show this data set only (its registered name, letter case aside)")
-    args = parser.parse_args(argv)
-    try:
-        experiments = collect(read_records(args.output))
-        there = sorted({one.dataset for one in experiments})
-        if args.dataset:
-            experiments = [one for one in experiments if one.dataset.casefold() == args.dataset.casefold()]
-        if not experiments:
-            wanted = f" of {args.dataset}" if args.dataset else ""
-            listed = f"; there are some of {', '.join(there)}" if there else ""
-            raise ValueError(f"No finished run on base or new classes{wanted} below {args.output}{listed}.")
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for name in there:
-        rows = [one for one in experiments if one.dataset == name]
-        if rows:
-            print(f"\n{title(rows)}\n\n{table(rows)}")
-    return 0
+def averages(named: list[tuple[str, Row]], datasets: list[str], number: int) -> list[Line]:
+    """The average over all data sets, per seed and for the seeds that have every one of them."""
+    found = []
+    for name, row in named:
+        runs = {subset: [row.runs(dataset, subset) for dataset in datasets] for subset in ("base", "new")}
+        values = {
+            subset: per_seed(fmean, *({seed: one.accuracy for seed, one in part.items()} for part in parts))
+            for subset, parts in runs.items()
+        }
+        behind = {
+            subset: [one for part in parts for seed, one in part.items() if seed in values[subset]]
+            for subset, parts in runs.items()
+        }
+        printed = published_average(row, datasets, number)
+        cells = three(values["base"], values["new"], behind["base"], behind["new"], printed)
+        complete = sum(all(parts) for parts in zip(*runs.values(), strict=True))
+        waiting = row.unfinished(datasets, ["base", "new"])
+        seeds = count_seeds({key: set(part) for key, part in values.items()}, waiting)
+        if complete < len(datasets):
+            seeds += f" ({complete}/{len(datasets)})"
+        found.append(Line(name, row, cells, seeds))
+    return found
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def published_average(row: Row, datasets: list[str], number: int) -> dict[str, float | None]:
+    """The published average over the same data sets: the printed one over all eleven, else taken here."""
+    names = [shown(dataset) for dataset in datasets]
+    if len(names) == 11:
+        printed = {metric: published.look_up(number, row, "Average11", metric) for metric in COLUMNS}
+        if all(published.look_up(1, ZERO, name, "base") for name in names):
+            return printed
+    each = {metric: [published.look_up(number, row, name, metric) for name in names] for metric in ("base", "new")}
+    if any(value is None for values in each.values() for value in values):
+        return dict.fromkeys(COLUMNS)
+    base, new = fmean(each["base"]), fmean(each["new"])
+    return {"base": base, "new": new, "H": harmonic_mean(base, new)}
+
+
+ZERO = Row("ZeroshotCLIP", [Record(None, "ZeroshotCLIP", "", "", 1, None, backbone="ViT-B/16")])
+
+
+def notes(number: int, blocks: list[Block]) -> list[str]:
+    """How the numbers were made."""
+    said = ["H: harmonic mean of base and new, per seed, then averaged."]
+    if len(blocks) > 1:
+        said.append(
+            "Average: per seed over the data sets, for seeds that have all of them; its H is the harmonic mean of the "
+            "two averages, as in the papers."
+        )
+    return said

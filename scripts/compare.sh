@@ -28,4 +28,4 @@ while read -r trainer scripts; do
         done
     done
 done <<<"$all"
-"$PYTHON" -m report.base2new "$OUTPUT/base2new"
+"$PYTHON" -m report tables "$OUTPUT/base2new" --table 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from report import base2new
+from report.__main__ import main as report
 
 REPOSITORY = Path(__file__).parents[1]
 RUN = "base2new/{}/emojinet/shots_1/RESTORE_m/emojiclip-ep4/seed0"
@@ -99,6 +99,6 @@ def test_the_new_classes_are_evaluated_and_tabled(start, whole, capsys):
     assert (base["subsample_classes"], new["subsample_classes"]) == ("base", "new")
     chance = 5.0  # percent; some twenty classes a half
     assert base["accuracy"] > 2 * chance and new["accuracy"] > 2 * chance
-    assert base2new.main([str(whole)]) == 0
+    assert report(["tables", str(whole)]) == 0
     out = capsys.readouterr().out
     assert f"{base['accuracy']:.1f}" in out and f"{new['accuracy']:.1f}" in out

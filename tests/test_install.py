@@ -33,7 +33,7 @@ def test_every_package_and_module_is_carried(built):
     sources = [file for package in packages() for file in package.rglob("*.py")] + list(REPOSITORY.glob("*.py"))
     expected = {str(file.relative_to(REPOSITORY)) for file in sources} - {"setup.py"}
     carried = {str(file.relative_to(built / "lib")) for file in built.rglob("*.py")}
-    assert {"train.py", "parse_test_res.py", "runs/run.py", "report/base2new.py"} <= expected
+    assert {"train.py", "parse_test_res.py", "runs/run.py", "report/records.py"} <= expected
     assert expected <= carried
 
 

@@ -1,0 +1,84 @@
+"""Records of both schemas; damaged, unfinished and missing ones; what protocol a run without one belongs to."""
+
+import json
+
+import pytest
+
+from report.records import read_records
+
+
+def test_every_attribute_of_a_record(put, output):
+    run = put("CoOp", "new", 3, 61.5, "Food101", config={"OPTIM": {"LR": 0.002}}, source_dataset="Food101")
+    (record,) = read_records(output)
+    assert (record.path, record.trainer, record.dataset, record.subset) == (run, "CoOp", "Food101", "new")
+    assert (record.seed, record.accuracy, record.mode, record.protocol) == (3, 61.5, "eval", "base2new")
+    assert (record.source, record.epoch, record.shots, record.backbone) == ("Food101", 10, 16, "ViT-B/16")
+    assert (record.experiment, record.config) == ("CoOp-vit", {"OPTIM.LR": 0.002})
+    assert record.complete and not record.zero_shot and not record.from_log
+    assert record.command == "python train.py --seed 3 --trainer CoOp"
+
+
+def test_schema_1_takes_its_configuration_from_the_file_beside_it(put, output):
+    run = put("CoOp", "base", 1, 60.0)
+    record = json.loads((run / "metrics.json").read_text())
+    for key in ("schema", "protocol", "source_dataset", "command"):
+        del record[key]
+    (run / "metrics.json").write_text(json.dumps(record))
+    (run / "config.yaml").write_text("OPTIM:\n  LR: 0.002\nSEED: 1\n")
+    (read,) = read_records(output)
+    assert read.config == {"OPTIM.LR": 0.002, "SEED": 1}
+    assert (read.protocol, read.command, read.accuracy) == ("base2new", None, 60.0)
+
+
+def test_the_source_of_a_transfer_is_found_by_its_checkpoint(put, output):
+    training = put("CoOp", "all", 1, 70.0, "ImageNet", protocol=None, mode="train")
+    directory = "elsewhere/" + "/".join(training.parts[-4:])  # the tree was moved since
+    put("CoOp", "all", 1, 50.0, "Food101", protocol=None, checkpoint={"directory": directory})
+    put("CoOp", "all", 1, 60.0, "DTD", protocol=None, checkpoint={"directory": "elsewhere/x"})
+    read = {record.dataset: (record.protocol, record.source) for record in read_records(output)}
+    assert read == {
+        "ImageNet": ("fewshot", None),
+        "Food101": ("cross_dataset", "ImageNet"),
+        "DTD": ("fewshot", None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[:50], "is damaged"),
+        (lambda text: "[1, 2]", "is damaged"),
+        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: "\xff\xfe" + text, "is damaged"),
+        (lambda text: text.replace('"seed": 2, ', ""), "lacks seed"),
+        (lambda text: text.replace("70.0", "NaN"), "has an impossible accuracy"),
+        (lambda text: text.replace("70.0", "700.0"), "has an impossible accuracy"),
+        (lambda text: text.replace("70.0", '"70"'), "has an impossible accuracy"),
+        (lambda text: text.replace('"seed": 2', '"seed": "2"'), "has an impossible seed"),
+        (lambda text: text.replace('"CoOp"', "7"), "has an impossible trainer"),
+    ],
+)
+def test_a_damaged_record_is_named_and_left_out(put, output, show, damage, said):
+    put("CoOp", "base", 1, 60.0)
+    file = put("CoOp", "base", 2, 70.0) / "metrics.json"
+    changed = damage(file.read_text())
+    assert changed != file.read_text()
+    file.write_text(changed, encoding="latin-1")
+    code, out, err = show("tables", output)
+    assert code == 0 and "60.0" in out and "70.0" not in out
+    assert err == f"{file} {said}, left out\n"
+
+
+def test_a_run_that_was_not_tested_is_left_out(put, output, show):
+    put("CoOp", "base", 1, 60.0)
+    put("CoOp", "base", 2, None)
+    assert [record.seed for record in read_records(output)] == [1]
+
+
+@pytest.mark.parametrize("command", ["tables"])
+def test_an_empty_tree_gets_a_sentence(output, show, tmp_path, command):
+    code, out, err = show(command, output, "-o", tmp_path / "there")
+    assert (code, out) == (2, "") and err.startswith("error: There is no metrics.json below")
+    code, _, err = show(command, output / "no", "-o", tmp_path / "there")
+    assert code == 2 and err.startswith("error: There is no directory")
+    assert not (tmp_path / "there").exists()
