@@ -6,7 +6,8 @@ from typing import Protocol
 
 from sweeps.clock import Clock
 from sweeps.perform import Outcome
-from sweeps.plan import Plan, Run
+from sweeps.plan import Plan
+from sweeps.run import Run
 
 FINAL = frozenset({"done", "broken", "not run"})
 STATES = ("waiting", "running", "elsewhere", *sorted(FINAL))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
-from sweeps.plan import Run
+from sweeps.run import Run
 
 
 class Clock:

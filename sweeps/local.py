@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sweeps.board import Board
-from sweeps.perform import Outcome, Processes, perform
-from sweeps.plan import Plan, Run, slug
+from sweeps.perform import Manner, Outcome, Processes, environment_of, perform
+from sweeps.plan import Plan, slug
+from sweeps.run import Run
 from sweeps.state import finished, in_use
 
 TICK = 0.2  # seconds between two looks
@@ -33,18 +34,19 @@ class Local:
 
     Args:
         plan: what to do.
-        python: the interpreter of the runs.
+        manner: how runs are done.
         folder: of this sweep, for what runs print; beside it are the locks that all sweeps share.
-        jobs, retries: processes at once; how often a broken run is tried again.
+        jobs: processes at once.
         devices: values of CUDA_VISIBLE_DEVICES; job k gets the (k mod n)-th.
         board: is told what happens.
     """
 
-    def __init__(
-        self, plan: Plan, python: str, folder: Path, jobs: int, retries: int, devices: list[str], board: Board
-    ):
-        self.plan, self.python, self.folder, self.retries, self.board = plan, python, folder, retries, board
+    farewell = "stopping: the runs save and end (again: at once)"
+
+    def __init__(self, plan: Plan, manner: Manner, folder: Path, jobs: int, devices: list[str], board: Board):
+        self.plan, self.manner, self.folder, self.board = plan, manner, folder, board
         self.processes = Processes()
+        self.how = f"{jobs} at once"
         self.slots = [devices[job % len(devices)] if devices else None for job in range(jobs)]
         self.going: dict[Future[Outcome], tuple[Run, str | None, FileLock]] = {}
         self.look_again: dict[str, float] = {}
@@ -84,7 +86,7 @@ class Local:
             log = self.folder / "logs" / f"{name_of(run)}.txt"
             self.board.set(run, "running")
             environment = environment_of(run, slot)
-            future = submit(perform, run, self.python, self.processes, environment, log, self.retries)
+            future = submit(perform, run, self.manner, self.processes, environment, log)
             self.going[future] = run, slot, claim
 
     def claim(self, run: Run) -> FileLock | None:
@@ -128,16 +130,6 @@ class Local:
                 self.wait(run, outcome.lines[-1])
             else:
                 self.board.set(run, {"stopped": "waiting"}.get(outcome.kind, outcome.kind), outcome)
-
-
-def environment_of(run: Run, device: str | None) -> dict[str, str]:
-    """The environment of a run's process."""
-    environment = dict(os.environ)
-    if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = device
-    if run.embedded:
-        environment.setdefault("OMP_NUM_THREADS", "1")
-    return environment
 
 
 def name_of(run: Run) -> str:

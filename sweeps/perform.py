@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runs.signals import RESUMABLE
+from sweeps.run import Run
 
 REPOSITORY = Path(__file__).parents[1]
 REFUSED = 2  # train.py's code for a command that has to be put right
@@ -89,28 +90,45 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def perform(run, python: str, processes: Processes, environment: Mapping[str, str], log: Path, retries: int) -> Outcome:
-    """Run it until it is done, refused, busy, stopped, or broken once more than `retries` times.
+def environment_of(run: Run, device: str | None = None) -> dict[str, str]:
+    """The environment of a run's process; `device` is what it sees of CUDA's."""
+    environment = dict(os.environ)
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+    if run.embedded:
+        environment.setdefault("OMP_NUM_THREADS", "1")
+    return environment
 
-    A run that was stopped by somebody else (code 75) has saved, and is taken up again without counting as broken.
-    """
+
+@dataclass(frozen=True)
+class Manner:
+    """How runs are done: their interpreter's command, how often a broken one is tried again, and whether one that
+    somebody else stopped (code 75: it has saved) is taken up again at once."""
+
+    python: tuple[str, ...]
+    retries: int = 2
+    resumes: bool = True
+
+
+def perform(run: Run, manner: Manner, processes: Processes, environment: Mapping[str, str], log: Path) -> Outcome:
+    """Run it until it is done, refused, busy, stopped, or broken once more than it may be."""
     began, broken = time.monotonic(), 0
     while True:
-        code = processes.run([python, *run.argv], environment, log)
+        code = processes.run([*manner.python, *run.argv], environment, log)
         seconds = time.monotonic() - began
         if code == 0 and is_complete(run.directory):
             if run.trains and not run.keeps:
                 keep_last(run.directory, run.epochs)
             log.unlink(missing_ok=True)
             return Outcome("done", seconds)
-        if code is None or processes.stopping.is_set():
+        if code is None or processes.stopping.is_set() or (code == RESUMABLE and not manner.resumes):
             return Outcome("stopped", seconds)
         lines = last_lines(log)
         if code == REFUSED and BUSY in lines[-1]:
             return Outcome("busy", seconds, lines)
         if code != RESUMABLE:
             broken += 1
-            if code == REFUSED or broken > retries:
+            if code == REFUSED or broken > manner.retries:
                 return Outcome("broken", seconds, (*lines, ending(code, broken)))
         processes.stopping.wait(1)
 

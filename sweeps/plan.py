@@ -16,44 +16,11 @@ from runs.checks import check_values
 from runs.config import build_config, check_names, flatten
 from runs.names import unknown
 from runs.record import WITHOUT_EFFECT, effective
+from sweeps.run import EMBEDDED, Run
 from sweeps.spec import Row
 
 REPOSITORY = Path(__file__).parents[1]
-EMBEDDED = "emojinet"  # data sets whose names begin so come with the code
 KEEP = "TRAIN.CHECKPOINT_FREQ"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One command line of train.py.
-
-    Attributes:
-        directory: of the run, as in `argv`; runs of one directory are one run.
-        argv: from "train.py" on.
-        title: the run in words, for people.
-        needs: directory of the training whose checkpoint it evaluates, or None.
-        epochs: of that training, or of this one.
-        keeps: whether every checkpoint stays (somebody asked for a frequency), not only the last.
-        alike: runs of equal `alike` take about as long; most telling part first.
-    """
-
-    directory: str
-    argv: tuple[str, ...]
-    title: str
-    needs: str | None
-    epochs: int
-    keeps: bool
-    alike: tuple[str, ...]
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is a training, not an evaluation."""
-        return "--eval-only" not in self.argv
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the backbone is so small that a second thread only waits."""
-        return self.alike[1].startswith(EMBEDDED)
 
 
 @dataclass

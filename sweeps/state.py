@@ -9,7 +9,7 @@ from runs.checkpoint import identify
 from runs.directory import is_finished, refuse_other, refuse_other_kind
 from runs.lock import NAME, holder, lock
 from runs.record import begin_record, read_config, read_record
-from sweeps.plan import Run
+from sweeps.run import Run
 
 
 def finished(run: Run, cfg: CfgNode) -> bool:

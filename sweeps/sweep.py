@@ -6,16 +6,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
+from needs import require
 from runs.signals import RESUMABLE
 from sweeps.board import Board
 from sweeps.clock import Clock
 from sweeps.local import Local, gpus
+from sweeps.perform import Manner
 from sweeps.plan import Place, make_plan
 from sweeps.spec import find_spec, read_spec, rows_of
 from sweeps.state import finished
 from sweeps.summary import closing, write_rows
 from sweeps.view import stdout_view
+
+if TYPE_CHECKING:
+    from sweeps.slurm import Slurm
 
 
 class Sweep:
@@ -40,14 +46,15 @@ class Sweep:
         if not self.args.dry_run:
             self.launcher = self.make_launcher(devices)
 
-    def make_launcher(self, devices: list[str]) -> Local:
+    def make_launcher(self, devices: list[str]) -> "Local | Slurm":
         """The launcher that --launcher names."""
-        common = (self.plan, self.args.python, self.folder)
+        manner = Manner((self.args.python,), self.args.retries)
         if self.args.launcher == "local":
-            return Local(*common, self.jobs, self.args.retries, devices, self.board)
-        from sweeps.slurm import Slurm
+            return Local(self.plan, manner, self.folder, self.jobs, devices, self.board)
+        require("submitit")
+        from sweeps.slurm import Slurm  # only now: not everybody has submitit
 
-        return Slurm(*common, self.args.jobs, self.args.retries, self.args.slurm, self.board)
+        return Slurm(self.plan, manner, self.folder, slurm_options(self.args), self.board)
 
     def done_before(self) -> list[str]:
         """Directories of the runs that are finished; an evaluation is only if its training is."""
@@ -72,8 +79,8 @@ class Sweep:
         before = self.done_before()
         self.board.states |= dict.fromkeys(before, "done")
         self.board.clock.read(self.plan.runs[directory] for directory in before)
-        total = len(self.plan.runs)
-        print(f"{self.spec['name']}: {total} runs, {len(before)} done before, {self.jobs} at once.", flush=True)
+        total, how = len(self.plan.runs), self.launcher.how
+        print(f"{self.spec['name']}: {total} runs, {len(before)} done before, {how}.", flush=True)
         try:
             self.launcher.run()
         finally:
@@ -90,5 +97,16 @@ class Sweep:
         """For SIGINT and SIGTERM: have the runs save and end; at once, if asked for again."""
         self.launcher.stop(self.hurry)
         if not self.hurry:
-            print("\nstopping: the runs save and end (again: at once)", file=sys.stderr, flush=True)
+            print(f"\n{self.launcher.farewell}", file=sys.stderr, flush=True)
         self.hurry = True
+
+
+def slurm_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The KEY=VALUE pairs of --slurm, and --jobs, as submitit's parameters. Raises ValueError."""
+    options: dict[str, Any] = {}
+    for pair in args.slurm:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--slurm {pair} is not KEY=VALUE, such as --slurm partition=gpu.")
+        options[key.removeprefix("slurm_")] = int(text) if text.isdecimal() else text
+    return options | ({"array_parallelism": args.jobs} if args.jobs else {})

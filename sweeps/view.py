@@ -9,7 +9,7 @@ from typing import TextIO
 
 from sweeps.board import Board
 from sweeps.clock import words
-from sweeps.plan import Run
+from sweeps.run import Run
 
 EVERY = 0.5  # seconds between two drawings
 HEADER = ("done", "running", "broken")

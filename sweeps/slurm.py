@@ -1,0 +1,178 @@
+"""The Slurm launcher: runs become job arrays through submitit, evaluations wait for their trainings, all is watched."""
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import submitit
+from filelock import FileLock, Timeout
+
+from runs.record import write_atomically
+from sweeps.board import Board
+from sweeps.local import name_of
+from sweeps.perform import Manner, Outcome, last_lines
+from sweeps.plan import Plan
+from sweeps.run import Run
+from sweeps.state import finished
+from sweeps.task import Task
+
+USUAL = {"job_name": "sweep", "time": 24 * 60, "nodes": 1, "ntasks_per_node": 1, "cpus_per_task": 4}
+TIMEOUTS = 1000  # how often a job whose time is over is queued again
+LARGEST = 1000  # jobs in an array; Slurm's own limit is 1001
+LOOK = 2.0  # seconds between two looks at the queue
+GONE = 3  # looks until a job that is not in the queue has ended (files may take a moment to appear)
+
+
+class Slurm:
+    """Submits the runs of a plan and watches them. Jobs go on without it; `folder`/jobs.json remembers them.
+
+    `options` are submitit's names for sbatch's. Raises ValueError for one that it does not know, and without Slurm.
+    """
+
+    farewell = "The jobs go on in Slurm; the same command watches them again, scancel ends them."
+    how = "handed to Slurm"
+
+    def __init__(self, plan: Plan, manner: Manner, folder: Path, options: dict[str, Any], board: Board):
+        self.plan, self.manner, self.folder, self.board = plan, manner, folder.absolute(), board
+        self.leaving = False
+        self.jobs: dict[str, str] = {}  # directory: job
+        self.missed: dict[str, int] = {}
+        try:
+            self.executor = self.make_executor(options)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ValueError(f"--launcher slurm: {' '.join(str(error).split())}") from error
+
+    def make_executor(self, options: dict[str, Any]) -> submitit.SlurmExecutor:
+        """submitit's executor, with `options` over the usual ones."""
+        python = shlex.join(self.manner.python)
+        executor = submitit.SlurmExecutor(self.folder / "slurm", max_num_timeout=TIMEOUTS, python=python)
+        executor.update_parameters(**(USUAL | options))
+        return executor
+
+    def stop(self, at_once: bool) -> None:
+        """Leave the jobs to Slurm."""
+        self.leaving = True
+
+    def run(self) -> None:
+        """Submit what is not submitted, and watch until all has ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / "lock", blocking=False):
+                self.recall()
+                self.submit()
+                while self.board.left() and not self.leaving:
+                    self.look()
+                    self.board.draw()
+                    time.sleep(LOOK)
+        except Timeout:
+            raise SystemExit(f"error: another sweep.py watches {self.folder}; wait for it, or end it.") from None
+
+    # ---- submitting ----
+
+    def recall(self) -> None:
+        """Find the jobs of an earlier start that are still in the queue."""
+        try:
+            known = json.loads((self.folder / "jobs.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        queue = self.queue()
+        while queue is None:
+            time.sleep(LOOK)
+            queue = self.queue()
+        self.jobs = {place: job for place, job in known.items() if place in self.plan.runs and job in queue}
+
+    def submit(self) -> None:
+        """Trainings in arrays; their evaluations in arrays whose k-th job waits for the k-th training."""
+        left = [run for run in self.board.left() if run.directory not in self.jobs]
+        free = [run for run in left if not run.needs or self.board.state(run.needs) == "done"]
+        bound = [run for run in left if run not in free]
+        followers = {run.directory: [one for one in bound if one.needs == run.directory] for run in free}
+        for count in sorted({len(found) for found in followers.values()}):
+            alike = [run for run in free if len(followers[run.directory]) == count]
+            for start in range(0, len(alike), LARGEST):
+                part = alike[start : start + LARGEST]
+                first = self.array(part)
+                for turn in range(count):
+                    self.array([followers[run.directory][turn] for run in part], first)
+        for run in bound:
+            if run.directory not in self.jobs:  # its training was submitted by an earlier start
+                self.array([run], self.jobs.get(run.needs))
+
+    def array(self, runs: list[Run], after: str | None = None) -> str:
+        """Submit runs as one array (or job), to wait for the array (or job) `after`; its number."""
+        conditions = {"open-mode": "append", "requeue": True}
+        if after:
+            kind = "aftercorr" if len(runs) > 1 else "afterok"
+            conditions |= {"dependency": f"{kind}:{after}", "kill-on-invalid-dep": "yes"}
+        self.executor.update_parameters(additional_parameters=conditions)
+        with self.executor.batch():
+            submitted = [self.executor.submit(self.task(run)) for run in runs]
+        self.jobs |= {run.directory: job.job_id for run, job in zip(runs, submitted, strict=True)}
+        write_atomically(self.folder / "jobs.json", json.dumps(self.jobs, indent=2) + "\n")
+        return submitted[0].job_id.partition("_")[0]
+
+    def task(self, run: Run) -> Task:
+        """What the run's job does."""
+        return Task(run, self.manner, str(self.log(run)))
+
+    def log(self, run: Run) -> Path:
+        """Where the run's output goes."""
+        return self.folder / "logs" / f"{name_of(run)}.txt"
+
+    # ---- watching ----
+
+    @staticmethod
+    def queue() -> dict[str, tuple[str, str]] | None:
+        """Job to (state, reason) of one's own jobs; None if Slurm does not answer now."""
+        user = str(os.getuid())
+        command = ["squeue", "-h", "-r", "-u", user, "-o", "%i|%T|%r"]
+        try:
+            shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        except (OSError, subprocess.SubprocessError):
+            return None
+        rows = [line.split("|") for line in shown.splitlines()]
+        return {job: (state, reason) for job, state, reason in rows}
+
+    def look(self) -> None:
+        """Bring the board up to what the queue and the records say."""
+        queue = self.queue()
+        if queue is None:
+            return
+        for run in self.board.left():
+            state, reason = queue.get(self.jobs[run.directory], (None, ""))
+            if state is None:
+                self.missed[run.directory] = self.missed.get(run.directory, 0) + 1
+                self.ended(run)
+            elif reason == "DependencyNeverSatisfied":
+                self.board.set(run, "not run")
+            else:
+                self.missed.pop(run.directory, None)
+                self.board.set(run, "waiting" if state in ("PENDING", "REQUEUED") else "running")
+
+    def ended(self, run: Run) -> None:
+        """A job that is not in the queue: done, or, once that is sure, broken."""
+        try:
+            done = finished(run, self.plan.configs[run.directory])
+        except ValueError as error:
+            self.board.set(run, "broken", Outcome("broken", lines=(str(error),)))
+            return
+        if done:
+            self.board.set(run, "done", Outcome("done", seconds_of(run)))
+        elif self.missed[run.directory] >= GONE:
+            if run.needs and self.board.state(run.needs) != "done":
+                if self.board.state(run.needs) in ("broken", "not run"):
+                    self.board.set(run, "not run")
+                return
+            log = self.log(run)
+            lines = last_lines(log) if log.is_file() else (f"Slurm's job {self.jobs[run.directory]} left no output",)
+            self.board.set(run, "broken", Outcome("broken", lines=lines))
+
+
+def seconds_of(run: Run) -> float:
+    """How long the run took, by its record."""
+    record = json.loads((Path(run.directory) / "metrics.json").read_text(encoding="utf-8"))
+    return float(record.get("wall_seconds") or 0)
