@@ -5,7 +5,7 @@ the same input. The towers hand back one Frobenius norm per block and sample; ho
 and modality (Eq. 7-8 leave it open) is decided here.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -81,3 +81,44 @@ class ShiftScale(nn.Module):
         now = torch.where(value > 1e-12, value, torch.ones_like(value)).detach().to(first.dtype)
         first.copy_(torch.where(first > 0, first, now))
         return first.clone()
+
+
+class ShiftStatistics:
+    """Mean and standard deviation over samples of each block's shift, on the scale that "rms" names.
+
+    One formula for every method, whatever its own loss makes of the shift. Sums stay on the device and in float64, so
+    that adding a training step's shift costs no wait, and going on from `state` changes no digit.
+
+    Args:
+        blocks: depth of the tower.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        self.count = 0
+        self.sums: Tensor | None = None  # (2, L): of the values, of their squares
+        self.blocks = blocks
+
+    @torch.no_grad()
+    def add(self, shift: FeatureShift) -> None:
+        """Take in N samples."""
+        values = (shift.norm / shift.entries.sqrt()).double()  # (L, N)
+        sums = torch.stack([values.sum(1), values.square().sum(1)])
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.count += values.shape[1]
+
+    def summary(self) -> dict[str, list[float]]:
+        """`{"mean": [L], "std": [L]}`; 0 if nothing was added: what has no prompts is not shifted (Eq. 6)."""
+        if not self.count:
+            return {"mean": [0.0] * self.blocks, "std": [0.0] * self.blocks}
+        mean, square = self.sums.cpu() / self.count
+        return {"mean": mean.tolist(), "std": (square - mean.square()).clamp_min(0).sqrt().tolist()}
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers that `load` takes."""
+        return {"count": self.count, "sums": None if self.sums is None else self.sums.tolist()}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from what `state` returned."""
+        sums = state["sums"]
+        self.count = int(state["count"])
+        self.sums = None if sums is None else torch.tensor(sums, dtype=torch.float64, device=device)

@@ -5,10 +5,12 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptclip import FeatureShift
 from trainers.coop import Context, CoOp
 from trainers.prompt_trainer import Features
 
 TOKENS_AT_ONCE = 65_536  # text tokens of one evaluation pass, which bounds its memory
+SHIFT_IMAGES = 8  # images whose contexts the shift is measured on: each takes a text pass of its own
 
 
 class MetaNet(nn.Module):
@@ -53,9 +55,21 @@ class CoCoOp(CoOp):
         text, _ = self.clip.encode_text(self.layout, [self.learner.conditioned(image)])
         return Features(image, text)
 
+    def test_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """As in training."""
+        features = self.encode(images)
+        return features.image, features.text
+
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits (B, K), a few images' text passes at a time."""
         chunk = max(1, TOKENS_AT_ONCE // len(self.layout.ids))
         with self.precision.autocast():
-            parts = [self.encode(part) for part in images.split(chunk)]
-            return torch.cat([self.clip.logits(part.image, part.text) for part in parts]).float()
+            return torch.cat([self.clip.logits(*self.test_features(part)) for part in images.split(chunk)]).float()
+
+    @torch.no_grad()
+    def text_shift(self, images: Tensor) -> FeatureShift:
+        """Shift of the text tower on the run's classes, a mean over the contexts of a few images."""
+        few = images[: max(1, min(SHIFT_IMAGES, TOKENS_AT_ONCE // (2 * len(self.layout.ids))))]
+        with self.precision.autocast():
+            contexts = self.learner.conditioned(self.clip.encode_image(few)[0])
+            return self.clip.encode_text(self.layout, [contexts], True)[1]

@@ -209,11 +209,28 @@ class PromptTrainer(TrainerX):
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images; the text tower runs once per evaluation."""
         with self.precision.autocast():
-            prompts = self.learner()
-            if self._text is None:
-                self._text = self.correct_text(self.encode_text(prompts.text)[0])
-            image = self.correct_image(self.clip.encode_image(images, prompts.vision)[0])
-            return self.clip.logits(image, self._text).float()
+            return self.clip.logits(*self.test_features(images)).float()
+
+    def test_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What an evaluation compares: image features (B, D), and text features (K, D) or (B, K, D)."""
+        prompts = self.learner()
+        if self._text is None:
+            self._text = self.correct_text(self.encode_text(prompts.text)[0])
+        return self.correct_image(self.clip.encode_image(images, prompts.vision)[0]), self._text
+
+    @torch.no_grad()
+    def image_shift(self, images: Tensor) -> FeatureShift | None:
+        """Shift (Eq. 6) of the vision tower on images (B, 3, H, W); None if it has no prompts."""
+        with self.precision.autocast():
+            prompts = self.learner().vision
+            return self.clip.encode_image(images, prompts, True)[1] if prompts else None
+
+    @torch.no_grad()
+    def text_shift(self, images: Tensor) -> FeatureShift | None:
+        """Shift of the text tower on the run's classes; None if it has no prompts. `images`: a few to condition on."""
+        with self.precision.autocast():
+            prompts = self.learner().text
+            return self.encode_text(prompts, True)[1] if prompts else None
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 

@@ -34,10 +34,9 @@ class ZeroshotCLIP(PromptTrainer):
         features = [self.clip.encode_texts(fill(template, self.classnames)) for template in self.templates()]
         return F.normalize(sum(F.normalize(one, dim=-1) for one in features) / len(features), dim=-1)
 
-    def model_inference(self, images: Tensor) -> Tensor:
-        """Logits (B, K)."""
-        with self.precision.autocast():
-            return self.clip.logits(self.clip.encode_image(images)[0], self.text_features).float()
+    def test_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Image features (B, D) without prompts, and the templates' text features (K, D)."""
+        return self.clip.encode_image(images)[0], self.text_features
 
     def train(self) -> None:
         """Nothing is learned: evaluate."""
