@@ -5,9 +5,9 @@ python train.py --root /data --seed 1 --trainer RESTORE_m \\
     --config-file configs/trainers/RESTORE_m/vit_b16_c2_ep10_batch4.yaml \\
     --output-dir output/pets/seed1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
 
-Its directory gets log.txt, config.yaml, the checkpoints and metrics.json. The same command again finishes a run that
-was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not started, 75 stopped by
-SIGTERM or Ctrl-C with everything saved: the same command goes on.
+Its directory gets log.txt, config.yaml, the checkpoints and its record (docs/records.md). The same command again
+finishes a run that was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
+started, 75 stopped by SIGTERM or Ctrl-C with everything saved: the same command goes on.
 """
 
 import argparse
@@ -28,25 +28,26 @@ SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, R
 
 def main(argv: list[str] | None = None) -> int:
     """Do one run and return its exit code; errors are told in one sentence on stderr."""
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser(__doc__).parse_args(argv)
     console = sys.stdout
     try:
         with listening() as stop:
-            return attempt(args, stop)
+            return attempt(args, argv, stop)
     finally:
         tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
         if tee is not console:
             tee.close()
 
 
-def attempt(args: argparse.Namespace, stop: StopRequest) -> int:
-    """Do the run that `args` describe, or say why not; its exit code."""
+def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int:
+    """Do the run that `args`, read from `argv`, describe, or say why not; its exit code."""
     run = None
     try:
         require("torch", "clip", "dassl", "yacs", "tabulate")
         from runs.run import Run  # only now: it imports what `require` looked for
 
-        run = Run(args)
+        run = Run(args, argv)
         if run.finished:
             print(run.summary())
             return 0

@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from runs.yaml_file import read_yaml
+
 
 def identify(model_dir: Path, epoch: int | None) -> dict[str, Any]:
     """`{"directory", "epoch", "sha256": {registered model name: digest}}` of the checkpoint in `model_dir`.
@@ -32,3 +34,15 @@ def missing(model_dir: Path, name: str) -> str:
         return f"{sentence}; it holds {', '.join(there)}: choose one of them with --load-epoch."
     listed = ", ".join(sorted(path.name for path in model_dir.iterdir())) or "nothing"
     return f"{sentence}; it holds {listed}: train first, or name the output directory of the training."
+
+
+def trained_on(model_dir: Path) -> str | None:
+    """The data set that the checkpoint in `model_dir` was trained on, by the config.yaml beside it.
+
+    None where nothing readable says so, as beside a published checkpoint.
+    """
+    try:
+        name = read_yaml(model_dir / "config.yaml")["DATASET"]["NAME"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None

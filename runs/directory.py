@@ -5,6 +5,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from runs.environment import git_commit, versions
 from runs.lock import Lock, unwritable
 from runs.record import begin_record, differences, read_config, read_record, write_config, write_record
 
@@ -20,9 +21,9 @@ class Claim:
     if it cannot be written.
     """
 
-    def __init__(self, cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None):
+    def __init__(self, cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None, command: list[str] | None = None):
         self.directory = Path(cfg.OUTPUT_DIR)
-        self.record = begin_record(cfg, mode, checkpoint)
+        self.record = begin_record(cfg, mode, checkpoint, command)
         self.lock = Lock(self.directory)
         self.examine(cfg)
         if self.finished:
@@ -39,6 +40,7 @@ class Claim:
                 return
             if self.fresh:
                 write_config(cfg, self.directory)
+            self.record |= {"versions": versions(), "git_commit": git_commit()}
             write_record(self.record, self.directory)
         except BaseException:
             self.lock.release()
@@ -54,7 +56,9 @@ class Claim:
             refuse_other(cfg, stored, self.directory)
         if earlier is not None:
             refuse_other_kind(self.record, earlier, self.directory)
-            if is_finished(self.record, earlier):
+            # features that were not asked for before are made by evaluating again
+            wanted = cfg.TEST.SAVE_FEATURES and not (self.directory / "features.npz").is_file()
+            if is_finished(self.record, earlier) and not wanted:
                 self.record, self.finished = earlier, True
 
     def check(self) -> None:

@@ -1,10 +1,11 @@
-"""The record of a run: `config.yaml`, what was asked for, and `metrics.json`, what came of it.
+"""The record of a run: `config.yaml`, what was asked for, and `metrics.json`, what came of it (docs/records.md).
 
 Both are written in one step (a temporary file, then a rename), so a killed run leaves no half of either.
 """
 
 import hashlib
 import json
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,11 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
+from runs.checkpoint import trained_on
 from runs.config import default_config, extend_by_trainer, flatten
 from runs.yaml_file import read_yaml
+
+SCHEMA = 2
 
 # Keys that change where and how fast a run is done, not its result.
 WITHOUT_EFFECT = frozenset(
@@ -27,8 +31,11 @@ WITHOUT_EFFECT = frozenset(
         "RESUME",
         "TEST.COMPUTE_CMAT",
         "TEST.PER_CLASS_RESULT",
+        "TEST.SAVE_FEATURES",
+        "TEST.SHIFT_IMAGES",
         "TRAIN.CHECKPOINT_FREQ",
         "TRAIN.PRINT_FREQ",
+        "TRAIN.TRACK_SHIFT",
         "USE_CUDA",
         "VERBOSE",
         "VERSION",
@@ -109,12 +116,13 @@ def _plain(flat: dict[str, Any]) -> dict[str, Any]:
 
 def write_config(cfg: CfgNode, directory: Path) -> None:
     """Write the resolved configuration to `directory`/config.yaml, as plain yaml (tuples as lists)."""
+    write_atomically(directory / "config.yaml", yaml.safe_dump(nested(cfg)))
 
-    def plain(node: CfgNode) -> dict[str, Any]:
-        leaf = {key: list(value) if isinstance(value, tuple) else value for key, value in node.items()}
-        return {key: plain(value) if isinstance(value, CfgNode) else value for key, value in leaf.items()}
 
-    write_atomically(directory / "config.yaml", yaml.safe_dump(plain(cfg)))
+def nested(node: CfgNode) -> dict[str, Any]:
+    """A configuration as dicts in dicts, tuples as lists."""
+    leaf = {key: list(value) if isinstance(value, tuple) else value for key, value in node.items()}
+    return {key: nested(value) if isinstance(value, CfgNode) else value for key, value in leaf.items()}
 
 
 def read_config(directory: Path) -> dict[str, Any] | None:
@@ -147,20 +155,36 @@ def read_record(directory: Path) -> dict[str, Any] | None:
 
 def write_record(record: dict[str, Any], directory: Path) -> None:
     """Write `record` to `directory`/metrics.json."""
-    write_atomically(directory / "metrics.json", json.dumps(record, indent=2) + "\n")
+    write_atomically(directory / "metrics.json", json.dumps(finite(record), indent=2) + "\n")
 
 
-def begin_record(cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None) -> dict[str, Any]:
+def finite(value: Any) -> Any:
+    """`value` with None for numbers that JSON has no word for: infinite, or none at all (NaN)."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def begin_record(
+    cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None, command: list[str] | None = None
+) -> dict[str, Any]:
     """The record of a run that is not complete yet.
 
-    `mode` is "train" or "eval"; `checkpoint` what an evaluation reads, see `runs.checkpoint.identify`.
+    `mode` is "train" or "eval"; `checkpoint` what an evaluation reads, see `runs.checkpoint.identify`; `command` the
+    arguments of train.py.
     """
     trained_epochs = None if checkpoint is None else checkpoint["epoch"]
+    source = None if checkpoint is None else trained_on(Path(checkpoint["directory"]))
     return {
+        "schema": SCHEMA,
         "complete": False,
         "mode": mode,
+        "protocol": protocol(cfg, source),
         "trainer": cfg.TRAINER.NAME,
         "dataset": cfg.DATASET.NAME,
+        "source_dataset": source,
         "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
@@ -168,4 +192,13 @@ def begin_record(cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None) -> 
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "experiment": experiment_id(cfg),
         "checkpoint": checkpoint,
+        "command": ["train.py", *(command or [])],
+        "config": nested(cfg),
     }
+
+
+def protocol(cfg: CfgNode, source: str | None) -> str:
+    """Which of the field's experiments the run is part of; `source` is the data set of an evaluated checkpoint."""
+    if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+        return "base2new"
+    return "fewshot" if source in (None, cfg.DATASET.NAME) else "cross_dataset"

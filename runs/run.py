@@ -15,17 +15,21 @@ from runs.checks import check_batch, check_values
 from runs.config import build_config, check_data_root, check_names
 from runs.determinism import Determinism
 from runs.directory import Claim
+from runs.environment import peak_memory
+from runs.evaluation import Evaluation
+from runs.history import History
 
 
 class Run:
     """A run that is configured and whose directory is claimed; nothing is read or built yet.
 
+    `command` are the words that `args` were read from, for the record.
     Attributes: `cfg` the frozen configuration, `finished` whether the directory already holds this run's result,
     `started` whether building is over (from then on errors are no longer the command line's fault).
     Raises ValueError, KeyError or FileNotFoundError with a sentence that holds the fix.
     """
 
-    def __init__(self, args: Namespace):
+    def __init__(self, args: Namespace, command: list[str] | None = None):
         self.args = args
         self.started = False
         self.began = time.time()
@@ -36,7 +40,7 @@ class Run:
         if args.load_epoch is not None and not args.model_dir:
             raise ValueError("--load-epoch needs --model-dir, the output directory of the training.")
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
-        self.claim = Claim(self.cfg, "eval" if args.eval_only else "train", checkpoint)
+        self.claim = Claim(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
         self.directory, self.finished = self.claim.directory, self.claim.finished
         cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
         self.determinism = Determinism(self.cfg.SEED, cuda)
@@ -71,17 +75,20 @@ class Run:
 
     def execute(self) -> None:
         """Train, or evaluate, and complete the record."""
-        results = watch_results(self.trainer, self.cfg.TEST.SPLIT)
+        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.directory)
         if self.args.eval_only:
             self.trainer.test()
         elif not self.args.no_train:
             self.trainer.train()
         else:
             return
+        results = evaluation.results() | history.figures()
         if self.cfg.TEST.get("SKIP_BROKEN", False):
             results["broken_images"] = len(self.trainer.broken_images)
-        seconds = round(time.time() - self.began, 3)
-        self.claim.complete(results | self.determinism.record() | {"wall_seconds": seconds})
+        self.claim.check()
+        evaluation.write(self.directory)
+        results |= self.determinism.record() | peak_memory(self.determinism.cuda)
+        self.claim.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
@@ -118,34 +125,3 @@ def print_settings(args: Namespace, cfg: CfgNode) -> None:
     for key, value in sorted(vars(args).items()):
         print(f"{key}: {value}")
     print(f"************\n** Config **\n************\n{cfg}")
-
-
-def watch_results(trainer: Any, wanted: str) -> dict[str, Any]:
-    """A dict that fills with the figures of the last evaluation on the split `wanted`.
-
-    `trainer.test` returns the accuracy alone, and training calls it by itself: so it is wrapped, and the evaluator's
-    other figures are taken on the way. Counts are left out if the evaluator keeps none.
-    """
-    found: dict[str, Any] = {"accuracy": None}
-    evaluate, test = trainer.evaluator.evaluate, trainer.test
-    last: dict[str, float] = {}
-
-    def watched_evaluate() -> dict[str, float]:
-        results = evaluate()
-        last.clear()
-        last.update(results)
-        return results
-
-    def watched_test(split: str | None = None) -> float:
-        accuracy = test(split)
-        if split in (None, wanted):
-            found["accuracy"] = float(accuracy)
-            if "macro_f1" in last:
-                found["macro_f1"] = float(last["macro_f1"])
-            for name in ("total", "correct"):
-                if hasattr(trainer.evaluator, f"_{name}"):
-                    found[name] = int(getattr(trainer.evaluator, f"_{name}"))
-        return accuracy
-
-    trainer.evaluator.evaluate, trainer.test = watched_evaluate, watched_test
-    return found

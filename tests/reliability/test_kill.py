@@ -12,14 +12,18 @@ from dassl.utils import load_checkpoint
 
 KILLS = small_run.count(6, 60)
 MODEL = "VLPromptLearner"
+# What another place, or another speed, changes in a record
+DIFFERENT = {"command", "config", "wall_seconds", "train_seconds", "peak_memory_bytes", "seconds", "images_per_second"}
+DIFFERENT |= {"train_images_per_second", "test_images_per_second"}
 
 
 def outcome(directory):
-    """What must be the same: checkpoint with generators and averages, metrics, the log's epoch lines."""
+    """What must be the same: checkpoint with generators and averages, metrics, history, predictions, epoch lines."""
     checkpoint = load_checkpoint(str(directory / MODEL / "model.pth.tar-4"))
-    metrics = json.loads((directory / "metrics.json").read_text())
-    del metrics["wall_seconds"]
-    return checkpoint, metrics, small_run.epoch_lines(directory)
+    records = [json.loads((directory / "metrics.json").read_text())]
+    records += json.loads((directory / "history.json").read_text())
+    same = [{key: value for key, value in record.items() if key not in DIFFERENT} for record in records]
+    return checkpoint, same, (directory / "predictions.csv").read_text(), small_run.epoch_lines(directory)
 
 
 def check_same(directory, whole):
@@ -28,10 +32,12 @@ def check_same(directory, whole):
 
 
 def test_what_is_compared(whole):
-    checkpoint, metrics, lines = outcome(whole)
+    checkpoint, (metrics, *history), predictions, lines = outcome(whole)
     assert len(lines) == 12 and len(set(lines.values())) == 12
     assert {"image_alpha.value", "text_alpha.value", "average.ctx", "ctx"} <= checkpoint["state_dict"].keys()
     assert metrics["complete"] and metrics["deterministic"] and metrics["accuracy"] is not None
+    assert [entry["epoch"] for entry in history] == [1, 2, 3, 4] and predictions.count("\n") == 7
+    assert len({str(entry["losses"]) for entry in history}) == len({str(one["feature_shift"]) for one in history}) == 4
     assert not list(whole.rglob(".*"))  # no lock, no half-written file
 
 

@@ -70,6 +70,10 @@ def test_a_stopped_run_goes_on_inside_its_epoch(command, whole, tmp_path, number
     mine, theirs = (load_checkpoint(str(one / MODEL / "model.pth.tar-4")) for one in (directory, whole))
     assert small_run.equal(mine, theirs)
     assert small_run.epoch_lines(directory) == small_run.epoch_lines(whole)
+    mine, theirs = (json.loads((one / "history.json").read_text()) for one in (directory, whole))
+    for entry in (*mine, *theirs):  # the sums of the epoch that was stopped were in its checkpoint
+        assert entry.pop("seconds") > 0 and entry.pop("images_per_second") > 0
+    assert mine == theirs and [entry["epoch"] for entry in mine] == [1, 2, 3, 4]
 
 
 def test_a_signal_before_the_training_loses_nothing(command, tmp_path):

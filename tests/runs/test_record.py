@@ -1,0 +1,161 @@
+"""metrics.json and predictions.csv: what docs/records.md says of them, and that they agree with the evaluator."""
+
+import csv
+import math
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from dassl.data.datasets import DATASET_REGISTRY
+from small_run import CLASSES, NoiseSquares
+
+import runs
+import train
+from runs import environment
+from runs.predictions import COLUMNS, Predictions, relative
+from runs.record import finite
+
+REPOSITORY = Path(train.__file__).parent
+DOCUMENT = (REPOSITORY / "docs/records.md").read_text()
+SHORT = ("OPTIM.MAX_EPOCH", "1")
+
+
+def documented(heading, level=2):
+    """The names in the first columns of the tables below a heading of docs/records.md."""
+    mark = "#" * level
+    part = DOCUMENT.split(f"\n{mark} {heading}\n")[1]
+    part = re.split(rf"\n#{{2,{level}}} ", part)[0]
+    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+
+
+def rows_of(directory):
+    with (directory / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_keys_and_their_documentation(perform, tmp_path):
+    steady = perform(tmp_path / "one", *SHORT, "TEST.SKIP_BROKEN", "True").record
+    chance = perform(tmp_path / "two", *SHORT, "SEED", "-1").record
+    assert set(documented("metrics.json")) == set(steady) | set(chance)
+    assert set(chance) - set(steady) == {"not_deterministic_because"}
+    assert set(steady) - set(chance) == {"broken_images"}
+    assert tuple(documented("predictions.csv")) == COLUMNS
+    begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # broken off: the loss becomes infinite
+    assert set(begun) == set(documented("From the beginning", 3)) and begun["complete"] is False
+
+
+def test_the_figures_are_the_evaluators(perform, tmp_path):
+    run = perform(tmp_path / "out", *SHORT, "TEST.PER_CLASS_RESULT", "True")
+    classes = re.findall(r"\* class: (\d+) \((.+)\)\ttotal: (\d+)\tcorrect: (\d+)\tacc: ([\d.]+)%", run.out)
+    found = run.record
+    assert [name for _, name, *_ in classes] == found["classnames"] == list(CLASSES)
+    assert found["per_class_accuracy"] == [100 * int(correct) / int(total) for *_, total, correct, _ in classes]
+    totals = dict(re.findall(r"\* (total|correct|accuracy|macro_f1): ([\d.]+)", run.out))
+    assert (found["total"], found["correct"]) == (int(totals["total"]), int(totals["correct"]))
+    assert 100 * found["correct"] / found["total"] == pytest.approx(found["accuracy"])
+    assert f"{found['accuracy']:.1f}" == totals["accuracy"] and f"{found['macro_f1']:.1f}" == totals["macro_f1"]
+
+
+def test_a_row_a_test_image(perform, tmp_path):
+    run = perform(tmp_path / "out", *SHORT)
+    rows = rows_of(run.directory)
+    assert [row["path"] for row in rows] == [f"{k}_{n}.png" for k in range(3) for n in (6, 7)]
+    assert [row["label"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
+    assert sum(row["label"] == row["prediction"] for row in rows) == run.record["correct"]
+    for row in rows:
+        top = row["top5"].split(" ")
+        assert top[0] == row["prediction"] and sorted(top) == ["0", "1", "2"]
+    probabilities = [float(row["true_probability"]) for row in rows]
+    assert run.record["mean_true_probability"] == pytest.approx(sum(probabilities) / 6, abs=1e-5)
+    assert all(0 < one < 1 for one in probabilities)
+
+
+def test_scores_become_rows(tmp_path):
+    found = Predictions(str(tmp_path))
+    paths = [str(tmp_path / "a, b/1.png"), "/elsewhere/2.png"]
+    found.add(paths, torch.tensor([[1.0, 1.0, 0.0, -9.0, -1.0, 0.5], [0.0, 9.0, 0, 0, 0, 0]]), torch.tensor([1, 1]))
+    first, second = csv.DictReader(found.text().splitlines())
+    assert (first["path"], second["path"]) == ("a, b/1.png", "/elsewhere/2.png")
+    assert (first["prediction"], first["top5"]) == ("0", "0 1 5 2 4")  # of equal scores the first class
+    e = math.e
+    assert float(first["true_probability"]) == pytest.approx(e / (2 * e + 1 + e**-9 + 1 / e + e**0.5), rel=1e-5)
+    assert found.per_class_accuracy(3) == [None, 50.0, None] and found.correct() == 1
+
+
+def test_paths_of_the_embedded_data_and_odd_names(tmp_path):
+    root = Predictions("").root
+    assert relative(f"{root}/emojinet/images/x.png", root) == "emojinet/images/x.png"
+    assert relative(f"{tmp_path}/\udcff.png", str(tmp_path)) == "?.png"
+    assert relative(f"{tmp_path}more/x.png", str(tmp_path)) == f"{tmp_path}more/x.png"
+
+
+def test_the_command_repeats_the_run(perform, tmp_path):
+    first = perform(tmp_path / "one", *SHORT).record
+    assert first["command"][0] == "train.py"
+    argv = [str(tmp_path / "two") if word == str(tmp_path / "one") else word for word in first["command"][1:]]
+    second = perform(tmp_path / "two", *argv).record
+    for key in ("accuracy", "per_class_accuracy", "mean_true_probability", "feature_shift", "experiment"):
+        assert first[key] == second[key]
+    assert first["config"] == yaml.safe_load((tmp_path / "one/config.yaml").read_text())
+
+
+def test_protocol_and_source(perform, tmp_path, monkeypatch):
+    class Other(NoiseSquares):
+        pass
+
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, "Other", Other)
+    trained = perform(tmp_path / "trained", *SHORT).record
+    assert (trained["protocol"], trained["source_dataset"]) == ("fewshot", None)
+    checkpoint = ("--eval-only", "--model-dir", str(tmp_path / "trained"), "--load-epoch", "1")
+    cases = [
+        ("same", (), "fewshot", "NoiseSquares"),
+        ("other", ("DATASET.NAME", "Other"), "cross_dataset", "NoiseSquares"),
+        ("new", ("DATASET.NAME", "Other", "DATASET.SUBSAMPLE_CLASSES", "new"), "base2new", "NoiseSquares"),
+    ]
+    for name, options, protocol, source in cases:
+        found = perform(tmp_path / name, *checkpoint, *options).record
+        assert (found["mode"], found["protocol"], found["source_dataset"]) == ("eval", protocol, source)
+        assert found["train_seconds"] is None and found["test_images_per_second"] > 0
+    (tmp_path / "trained/config.yaml").unlink()  # as beside a published checkpoint
+    found = perform(tmp_path / "unknown", *checkpoint, "DATASET.NAME", "Other").record
+    assert (found["protocol"], found["source_dataset"]) == ("fewshot", None)
+
+
+def test_versions_are_the_installed_ones():
+    found = environment.versions()
+    assert found["torch"] == torch.__version__ and found["clip"]
+    assert f'version="{found["restore"]}"' in (REPOSITORY / "setup.py").read_text() and found["restore"] == runs.VERSION
+
+
+def test_the_commit_of_a_checkout(tmp_path):
+    def git(*arguments):
+        identity = ("-c", "user.name=n", "-c", "user.email=e")
+        return subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    (tmp_path / "inside").mkdir()
+    assert environment.git_commit(tmp_path) is None
+    git("init", "-q")
+    assert environment.git_commit(tmp_path) is None  # no commit yet
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-q", "-m", "first")
+    commit = git("rev-parse", "HEAD").stdout.strip()
+    (tmp_path / "untracked").touch()
+    assert environment.git_commit(tmp_path) == commit
+    assert environment.git_commit(tmp_path / "inside") is None
+    (tmp_path / "file").write_text("two")
+    assert environment.git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_memory(perform, tmp_path):
+    found = perform(tmp_path / "out", *SHORT).record
+    assert 50e6 < found["peak_memory_bytes"] < 50e9 and found["peak_device_memory_bytes"] is None
+    assert found["precision"] == "fp32" and found["schema"] == 2
+
+
+def test_numbers_that_json_lacks():
+    assert finite({"a": [1.5, math.nan, (math.inf, 2)], "b": "x"}) == {"a": [1.5, None, [None, 2]], "b": "x"}
