@@ -13,18 +13,17 @@ emoji, and by what is the same picture of a man, a woman and a person: neither s
 import argparse
 import io
 import json
-import re
 import shutil
 import sys
 from multiprocessing import Pool
 from pathlib import Path
 
 from npm_packages import digest, fetch, read_json
+from pictures import draw, motif, slug
 from PIL import Image
 
 HERE = Path(__file__).parent
 MANIFEST = HERE / "emojinet_manifest.json"
-SIZE = 64
 PACKAGES = {
     "color": (
         "@iconify-json/fluent-emoji",
@@ -43,9 +42,6 @@ PACKAGES = {
     ),
     "names": ("emojibase-data", "17.0.0", "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a"),
 }
-# Words that tell apart drawings of one motif: without them "woman mechanic" and "mechanic" are the same.
-PEOPLE = r"\b(man|woman|men|women|person|people|boy|girl|mrs|mr|mx|santa|facing right)\b\.?"
-SAME = {"merman": "mer", "mermaid": "mer", "merperson": "mer", "princess": "prince", "older": "old"}
 
 
 def emoji(archives: dict[str, Path]) -> list[dict]:
@@ -63,11 +59,9 @@ def emoji(archives: dict[str, Path]) -> list[dict]:
         mono = next((names["mono"][key] for key in keys if key in names["mono"]), None)
         styles = {"color": flat, "flat": flat, "mono": mono}  # the 3D set has the flat set's names
         if all(icon in drawn[style] for style, icon in styles.items()):
-            words = re.sub(PEOPLE, "", entry["label"].lower())
-            group = " ".join(SAME.get(word, word) for word in re.findall(r"\w+", words)) or "person"
-            slug = re.sub(r"[^a-z0-9]+", "-", entry["label"].lower()).strip("-")
-            subgroup = subgroups[str(entry["subgroup"])]
-            found.append({"subgroup": subgroup, "code": code, "slug": slug, "group": group, "styles": styles})
+            subgroup, label = subgroups[str(entry["subgroup"])], entry["label"]
+            about = {"subgroup": subgroup, "code": code, "slug": slug(label), "group": motif(label)}
+            found.append(about | {"styles": styles})
     return found
 
 
@@ -108,15 +102,8 @@ def plan(classes: dict[str, list[str]], found: list[dict]) -> tuple[dict[str, di
 
 def render(job: tuple[str, dict, int, int]) -> tuple[str, bytes]:
     """(path, PNG bytes) of one icon: 64 x 64, on white, 8-bit RGB."""
-    import resvg_py
-
     path, icon, width, height = job
-    box = f"{icon.get('left', 0)} {icon.get('top', 0)} {icon.get('width', width)} {icon.get('height', height)}"
-    body = icon["body"].replace("currentColor", "#000")
-    space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    svg = f'<svg {space} width="{SIZE}" height="{SIZE}" viewBox="{box}">{body}</svg>'
-    drawn = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, background="#ffffff", skip_system_fonts=True)
-    image = Image.open(io.BytesIO(bytes(drawn))).convert("RGB")
+    image = draw(icon, width, height, background="#ffffff")
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return path, buffer.getvalue()

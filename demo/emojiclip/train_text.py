@@ -1,0 +1,188 @@
+"""Second stage of EmojiCLIP: the text tower onto what the vision tower has learnt, then the whole as one file.
+
+python demo/emojiclip/train_text.py --work build/emojiclip --file promptclip/weights/emojiclip.pt [--device cuda]
+
+Needs what artwork.py, words.py and train_vision.py make. The same command goes on after a stop.
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+from pathlib import Path
+
+import clip
+import numpy as np
+import torch
+from augment import normalise, on_white
+from blocks import through
+from captions import FRAMES, PLAIN, Captions, collect, templates
+from clip.model import CLIP
+from learn import Schedule, fit, optimisers
+from torch import Tensor, nn
+from torch.nn import functional as F
+from train_vision import DIMENSIONS, LAYERS, PATCH, SIZE, Pictures
+from vision import encode
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH, CONTEXT, VOCABULARY = 128, 77, 49408
+SHARES = {"class": 0.4, "label": 0.35, "keyword": 0.25}
+BANK = 1024  # pictures against which a caption is compared at a step
+SHARPNESS = 20.0
+
+
+class Text(nn.Module):
+    """CLIP's text tower over the tokens that occur in captions; the others keep the vectors they start with.
+
+    `model` is the CLIP whose text tower it is, `used` (T,) the tokens that occur, in rising order.
+    """
+
+    def __init__(self, model: CLIP, used: Tensor):
+        super().__init__()
+        self.transformer, self.ln_final = model.transformer, model.ln_final
+        self.positional_embedding, self.text_projection = model.positional_embedding, model.text_projection
+        self.register_buffer("used", used)
+        self.table = nn.Parameter(model.token_embedding.weight.detach()[used].clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Normalised features (B, D) of tokens (B, 77); what follows the last end token of the batch is left out."""
+        ends = tokens.argmax(1)
+        tokens = tokens[:, : int(ends.max()) + 1]
+        x = self.table[torch.searchsorted(self.used, tokens)] + self.positional_embedding[: tokens.shape[1]]
+        for block in self.transformer.resblocks:
+            x = through(block, x, causal=True)
+        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends]) @ self.text_projection
+        return F.normalize(x, dim=-1)
+
+
+def start(words: Tensor, vision_width: int) -> CLIP:
+    """OpenAI's model with its own start, token vectors from `words` (vocabulary, n) and wavelike positions."""
+    model = CLIP(DIMENSIONS, SIZE, LAYERS, vision_width, PATCH, CONTEXT, VOCABULARY, WIDTH, WIDTH // 64, LAYERS).float()
+    with torch.no_grad():
+        turn = torch.linalg.qr(torch.randn(WIDTH, words.shape[1])).Q.T  # (n, WIDTH), orthonormal rows
+        noise = 0.1 * torch.randn(VOCABULARY, WIDTH)
+        model.token_embedding.weight.copy_(0.1 * (words.float() @ turn + noise))
+        places = torch.arange(CONTEXT)[:, None] * torch.exp(torch.linspace(0, -math.log(100), WIDTH // 2))
+        model.positional_embedding.copy_(0.05 * torch.cat([places.sin(), places.cos()], 1))
+    return model
+
+
+def tokenise(phrases: list[str]) -> Tensor:
+    """(B, 77); a phrase that is too long is cut, as OpenAI's tokenizer can."""
+    return clip.tokenize(phrases, truncate=True)
+
+
+def zero_shot(text: Text, features: Tensor, labels: Tensor, names: list[str], template: str = PLAIN) -> Tensor:
+    """Cosines (N, K) of normalised picture features with class names, for pictures that are of a class (label >= 0)."""
+    with torch.no_grad():
+        return features[labels >= 0] @ text(tokenise([template.format(name) for name in names]).to(features.device)).T
+
+
+def class_labels(pictures: Pictures, classes: dict[str, list[str]]) -> Tensor:
+    """(N,) the number of the class each picture is of, -1 for none."""
+    owner = {subgroup: i for i, subgroups in enumerate(classes.values()) for subgroup in subgroups}
+    return torch.tensor([owner.get(one["subgroup"], -1) for one in pictures.about])
+
+
+def picture_features(visual: nn.Module, pictures: Pictures) -> Tensor:
+    """(N, D), normalised, of the pictures as drawn."""
+    with torch.no_grad():
+        parts = [encode(visual, normalise(on_white(part))) for part in pictures.images[:, 0].split(256)]
+    return F.normalize(torch.cat(parts), dim=-1)
+
+
+def best_scale(cosines: Tensor, labels: Tensor) -> float:
+    """The logit scale, of 5 to 100, under which the right classes are likeliest."""
+    scales = torch.arange(5.0, 101.0)
+    losses = torch.stack([F.cross_entropy(scale * cosines, labels) for scale in scales])
+    return float(scales[losses.argmin()])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train to the end, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="folder of checkpoints and curves (--work)")
+    parser.add_argument("--file", type=Path, required=True, help="where the finished model goes")
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--every", type=int, default=100)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    out = args.out or args.work
+    torch.manual_seed(args.seed)
+    if args.device == "cpu":
+        torch.set_num_threads(1)
+    if not (out / "vision.pt").is_file():
+        raise FileNotFoundError(f"{out / 'vision.pt'} is missing; make it with train_vision.py.")
+    state = torch.load(out / "vision.pt", weights_only=True, map_location=args.device)["modules"]
+    pictures = Pictures(args.work, "artwork", device=args.device)
+    width = state["visual.class_embedding"].shape[0]
+    model = start(torch.from_numpy(np.load(args.work / "words.npy")), width).to(args.device)
+    model.visual.load_state_dict({key[7:]: value for key, value in state.items() if key.startswith("visual.")})
+    bank = picture_features(model.visual, pictures)
+    tables = state["embeddings.motif"], state["embeddings.subgroup"]
+    captions = collect(pictures.about, pictures.names, *tables)
+    frames = [*FRAMES, *templates(ROOT)]
+    spoken = [phrase for found in captions.phrases.values() for phrase, _ in found]
+    used = tokenise([*frames, *spoken]).unique().to(args.device)
+    text = Text(model, used).to(args.device)
+    rng = torch.Generator(args.device).manual_seed(args.seed)
+    classes = json.loads((ROOT / "demo" / "emojinet_classes.json").read_text())
+    labels = class_labels(pictures, classes)
+
+    def loss_at(done: float) -> dict[str, Tensor]:
+        seed = int(torch.randint(2**31, (1,), generator=rng, device=args.device))
+        phrases, rows = draw(captions, frames, args.batch, random.Random(seed))
+        features = text(tokenise(phrases).to(args.device))
+        targets = captions.targets[rows]
+        some = bank[torch.randint(len(bank), (BANK,), generator=rng, device=args.device)]
+        seen, wanted = SHARPNESS * features @ some.T, SHARPNESS * targets @ some.T
+        return {
+            "distance": 1 - (features * targets).sum(1).mean(),
+            "pictures": F.kl_div(seen.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean"),
+        }
+
+    def judge() -> dict[str, float]:
+        found = zero_shot(text, bank, labels, list(classes)).argmax(1)
+        return {"zero-shot": 100 * float((found == labels[labels >= 0].to(found.device)).float().mean())}
+
+    made = optimisers([text], args.lr, 0.01)
+    modules = nn.ModuleDict({"text": text})
+    fit("text", out, modules, made, Schedule(args.steps), rng, loss_at, judge, args.every, args.until)
+    if args.until is None:
+        cosines = zero_shot(text, bank, labels, list(classes))
+        scale = best_scale(cosines, labels[labels >= 0].to(cosines.device))
+        save(model, text, scale, args.file)
+        print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, logit scale {scale:.0f}")
+    return 0
+
+
+def draw(captions: Captions, frames: list[str], count: int, rng: random.Random) -> tuple[list[str], list[int]]:
+    """`count` phrases in frames, and the rows of their targets. Half the frames are "a photo of a {}."."""
+    phrases, rows = [], []
+    kinds = rng.choices(list(SHARES), list(SHARES.values()), k=count)
+    for kind in kinds:
+        phrase, row = rng.choice(captions.phrases[kind])
+        frame = PLAIN if rng.random() < 0.4 else rng.choice(frames)
+        phrases.append(frame.replace("{}", phrase))
+        rows.append(row)
+    return phrases, rows
+
+
+def save(model: CLIP, text: Text, scale: float, file: Path) -> None:
+    """The whole as a half-precision state dict, which `clip.model.build_model` rebuilds."""
+    with torch.no_grad():
+        model.token_embedding.weight[text.used] = text.table
+        model.logit_scale.fill_(math.log(scale))
+    state = {key: value.detach().cpu().half().clone() for key, value in model.state_dict().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
