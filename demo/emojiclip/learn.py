@@ -1,4 +1,4 @@
-"""The loop both towers are trained by: schedule, progress, checkpoint, resume. All that is random comes from one seed."""
+"""The loop both towers are trained by: schedule, progress, checkpoint, resume. One seed makes all that is random."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What makes EmojiCLIP: its towers compute what OpenAI's do, its loop resumes to the bit, its data are what they say."""
+"""What makes EmojiCLIP: its towers compute what OpenAI's do, its loop resumes to the bit, its data are right."""
 
 import json
 import sys
