@@ -5,7 +5,9 @@ from clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptclip.memory import kept_bytes
 from promptclip.packing import Layout, pack
+from promptclip.prompts import blocks
 from promptclip.shift import FeatureShift
 from promptclip.text import TextTower
 from promptclip.tokens import ClassPrompts
@@ -32,6 +34,30 @@ class PromptedCLIP:
     def layout(self, classes: ClassPrompts) -> Layout:
         """`classes` packed for `encode_text`, on the weights' device; make it once and keep it."""
         return pack(classes).to(self.device)
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
+        self.text.checkpointing = self.vision.checkpointing = on
+
+    def kept_bytes(self, layout: Layout, images: int, learned: tuple[int, int], shift: bool, passes: int = 1) -> int:
+        """Estimate of what a training step keeps for its backward pass.
+
+        Args:
+            layout: the classes.
+            images: number of images of a step.
+            learned: learned tokens (text, vision); a tower without any keeps nothing.
+            shift: whether the step measures shift.
+            passes: text passes of a step.
+        """
+        model, total = self.model, 0
+        itemsize = model.visual.conv1.weight.element_size()
+        if learned[0]:
+            width = model.ln_final.weight.shape[0]
+            total += kept_bytes("text", passes * len(layout.ids), width, blocks(model)[0], itemsize, shift)
+        if learned[1]:
+            words, width = model.visual.positional_embedding.shape
+            total += kept_bytes("vision", images * (words + learned[1]), width, blocks(model)[1], itemsize, shift)
+        return total
 
     def encode_image(
         self, images: Tensor, prompts: list[Tensor | None] = (), shift: bool = False

@@ -16,18 +16,19 @@ from promptclip.tokens import ClassPrompts
 
 @dataclass(frozen=True)
 class Layout:
-    """P prefix tokens and K suffixes, T suffix tokens in all and at most S in one. Made once by `pack`.
+    """N = P + T tokens: P of the prefix, then K suffixes of T tokens in all and at most S in one. Made by `pack`.
 
     Attributes:
-        prefix_ids, prefix_slot: (P,) token ids; number of the learned context vector at each place, or -1.
-        prefix_learned: (n',) places of the prefix where slot >= 0.
-        ids, slot, position, row: (T,) the same of the suffixes; position in the prompt; which class.
-        learned: (n'',) places of the suffixes where slot >= 0.
+        ids, slot, position: (N,) token ids; number of the learned context vector at each place, or -1; position in
+            the prompt.
+        learned: (n',) places where slot >= 0.
+        row: (T,) class of each suffix token.
         cell: (T,) index of each suffix token in the flattened (K, S) grid.
-        grid: (K * S,) index of the token that fills each cell; cells after an end token repeat it, unseen.
-        end: (K,) index of each class's end token.
+        grid: (K * S,) suffix token that fills each cell; cells after an end token repeat it, unseen.
+        end: (K,) place of each class's end token.
         entries: (K,) number of a prompt's tokens that are words, not learned.
-        prefix_mask, suffix_mask, end_mask: (P, P), (1, 1, S, P + S), (K, 1, 1, P + S), True where attention may look.
+        prefix_mask, suffix_mask, end_mask: (1, 1, P, P), (1, 1, S, P + S), (K, 1, 1, P + S), True where attention may
+            look.
         bare_prefix_mask, bare_suffix_mask: the same with learned tokens out of sight, for the shift.
         shape: (P, K, S).
         n_ctx: number of learned context vectors.
@@ -35,14 +36,11 @@ class Layout:
         specific: the context differs per class.
     """
 
-    prefix_ids: Tensor
-    prefix_slot: Tensor
-    prefix_learned: Tensor
     ids: Tensor
     slot: Tensor
     position: Tensor
-    row: Tensor
     learned: Tensor
+    row: Tensor
     cell: Tensor
     grid: Tensor
     end: Tensor
@@ -62,15 +60,16 @@ class Layout:
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
-    def to_grid(self, x: Tensor) -> Tensor:
-        """Packed (G, T, ...) to (G, K, S, ...)."""
-        x = x.index_select(1, self.grid) if self.ragged else x
-        return x.unflatten(1, self.shape[1:])
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Packed (G, N, ...) to prefix (G, P, ...) and grid of suffixes (G * K, S, ...)."""
+        prefix, suffix = x.split([self.shape[0], x.shape[1] - self.shape[0]], dim=1)
+        suffix = suffix.index_select(1, self.grid) if self.ragged else suffix
+        return prefix, suffix.unflatten(1, self.shape[1:]).flatten(0, 1)
 
-    def to_packed(self, x: Tensor) -> Tensor:
-        """(G, K, S, ...) to packed (G, T, ...)."""
-        x = x.flatten(1, 2)
-        return x.index_select(1, self.cell) if self.ragged else x
+    def packed(self, prefix: Tensor, grid: Tensor) -> Tensor:
+        """The inverse of `parts`."""
+        grid = grid.unflatten(0, (-1, self.shape[1])).flatten(1, 2)
+        return torch.cat([prefix, grid.index_select(1, self.cell) if self.ragged else grid], dim=1)
 
 
 def pack(prompts: ClassPrompts) -> Layout:
@@ -79,32 +78,29 @@ def pack(prompts: ClassPrompts) -> Layout:
     lengths = [len(ids) - cut for ids in prompts.ids]
     classes, width = len(lengths), max(lengths)
     starts = list(accumulate(lengths, initial=0))
-    pairs = [(k, s) for k in range(classes) for s in range(lengths[k])]
-    prefix_slot = torch.tensor(prompts.slots[0][:cut])
-    slot = torch.tensor([prompts.slots[k][cut + s] for k, s in pairs])
+    pairs = [(0, s) for s in range(cut)] + [(k, cut + s) for k in range(classes) for s in range(lengths[k])]
+    slot = torch.tensor([prompts.slots[k][s] for k, s in pairs])
     grid = torch.tensor([starts[k] + min(s, lengths[k] - 1) for k in range(classes) for s in range(width)])
 
     causal_prefix = torch.ones(cut, cut, dtype=torch.bool).tril()
     causal = torch.cat([torch.ones(width, cut, dtype=torch.bool), torch.ones(width, width, dtype=torch.bool).tril()], 1)
-    words = torch.cat([(prefix_slot < 0).expand(classes, -1), (slot < 0)[grid].view(classes, width)], dim=1)
-    words = words if (slot >= 0).any() else words[:1]  # one mask serves all where only the prefix is learned
+    prefix_words, suffix_words = (slot < 0).split([cut, len(slot) - cut])
+    words = torch.cat([prefix_words.expand(classes, -1), suffix_words[grid].view(classes, width)], dim=1)
+    words = words[:1] if suffix_words.all() else words  # one mask serves all where only the prefix is learned
     return Layout(
-        prefix_ids=torch.tensor(prompts.ids[0][:cut]),
-        prefix_slot=prefix_slot,
-        prefix_learned=(prefix_slot >= 0).nonzero().squeeze(1),
-        ids=torch.tensor([prompts.ids[k][cut + s] for k, s in pairs]),
+        ids=torch.tensor([prompts.ids[k][s] for k, s in pairs]),
         slot=slot,
-        position=torch.tensor([cut + s for _, s in pairs]),
-        row=torch.tensor([k for k, _ in pairs]),
+        position=torch.tensor([s for _, s in pairs]),
         learned=(slot >= 0).nonzero().squeeze(1),
-        cell=torch.tensor([k * width + s for k, s in pairs]),
+        row=torch.tensor([k for k, _ in pairs[cut:]]),
+        cell=torch.tensor([k * width + s - cut for k, s in pairs[cut:]]),
         grid=grid,
-        end=torch.tensor([end - 1 for end in starts[1:]]),
+        end=torch.tensor([cut + end - 1 for end in starts[1:]]),
         entries=torch.tensor([sum(slot < 0 for slot in slots) for slots in prompts.slots]),
-        prefix_mask=causal_prefix,
+        prefix_mask=causal_prefix[None, None],
         suffix_mask=causal[None, None],
         end_mask=(torch.arange(cut + width) < cut + torch.tensor(lengths)[:, None])[:, None, None],
-        bare_prefix_mask=causal_prefix & (prefix_slot < 0),
+        bare_prefix_mask=(causal_prefix & prefix_words)[None, None],
         bare_suffix_mask=(causal & words[:, None])[:, None],
         shape=(cut, classes, width),
         n_ctx=prompts.n_ctx,

@@ -4,13 +4,20 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
-from promptclip.block import attend, finish, heads
+from promptclip.block import attend, finish, project, project_learned, project_some
+from promptclip.memory import running
 from promptclip.packing import Layout
 from promptclip.shift import FeatureShift, root, square_sum
 
 
 class TextTower:
-    """Runs the text blocks of `model` (frozen weights stay where they are)."""
+    """Runs the text blocks of `model` (frozen weights stay where they are).
+
+    Attributes:
+        checkpointing: compute each block again in the backward pass instead of keeping what it made.
+    """
+
+    checkpointing = False
 
     def __init__(self, model: CLIP) -> None:
         self.model = model
@@ -32,27 +39,21 @@ class TextTower:
         """
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
-        prefix, suffix = self._embed(layout, prompts[0])  # (G, P, W), (G, T, W)
-        masks = [(layout.prefix_mask, layout.suffix_mask), (layout.bare_prefix_mask, layout.bare_suffix_mask)]
-        masks = masks[: 1 + shift]
+        x = self._embed(layout, prompts[0])  # (G, N, W)
         norms = []
-        for number, block in enumerate(self.blocks[:-1]):
+        for number, block in enumerate(self.blocks):
             if number and prompts[number] is not None:
-                prefix, suffix = self._place(layout, prompts[number], prefix, suffix)
-            prefix, suffix, norm = self._block(block, layout, prefix, suffix, masks)
+                x = self._place(layout, prompts[number], x)
+            if number == len(self.blocks) - 1 and not shift:
+                x = self._last_block(block, layout, x)  # (G, K, W)
+                break
+            run = running(self._block, self.checkpointing)
+            x, norm = run(block, layout, x, shift, entry=number == 0)
             norms.append(norm)
-        last, context = self.blocks[-1], prompts[-1] if len(self.blocks) > 1 else None
-        if context is not None:
-            prefix, suffix = self._place(layout, context, prefix, suffix)
-        if shift:
-            _, suffix, norm = self._block(last, layout, prefix, suffix, masks)
-            norms.append(norm)
-            ends = suffix.index_select(1, layout.end)
-        else:
-            ends = self._last_block(last, layout, prefix, suffix)
+        ends = x.index_select(1, layout.end) if shift else x
         features = self.model.ln_final(ends) @ self.model.text_projection  # (G, K, D)
         grouped = prompts[0] is not None and prompts[0].dim() == 3 and not layout.specific
-        entries = layout.entries * prefix.shape[-1]
+        entries = layout.entries * x.shape[-1]
         return features if grouped else features[0], FeatureShift(torch.stack(norms), entries) if shift else None
 
     def _check(self, layout: Layout, prompts: list[Tensor | None]) -> None:
@@ -67,68 +68,77 @@ class TextTower:
         if layout.n_ctx and prompts[0] is None:
             raise ValueError("The class prompts have places for learned tokens, so block 0 needs a context.")
 
-    def _embed(self, layout: Layout, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Words and context with their positions, (G, P, W) and (G, T, W)."""
+    def _embed(self, layout: Layout, context: Tensor | None) -> Tensor:
+        """Words and context with their positions, (G, N, W)."""
         model, dtype = self.model, self.model.dtype
-        place = model.positional_embedding.to(dtype)
-        words = model.token_embedding.weight.to(dtype)
-        prefix = torch.where((layout.prefix_slot >= 0)[:, None], 0, words[layout.prefix_ids])
-        suffix = torch.where((layout.slot >= 0)[:, None], 0, words[layout.ids])
-        prefix = (prefix + place[: len(prefix)])[None]
-        suffix = (suffix + place[layout.position])[None]
+        words = model.token_embedding.weight[layout.ids].to(dtype)
+        words = torch.where((layout.slot >= 0)[:, None], 0, words)
+        x = (words + model.positional_embedding[layout.position].to(dtype))[None]
         if context is None:
-            return prefix, suffix
+            return x
         context = context.to(dtype)
         if layout.specific:
-            learned = layout.learned
-            return prefix, suffix.index_add(1, learned, context[layout.row[learned], layout.slot[learned]][None])
+            cut, learned = layout.shape[0], layout.learned  # none of them in the prefix
+            return x.index_add(1, learned, context[layout.row[learned - cut], layout.slot[learned]][None])
         context = context if context.dim() == 3 else context[None]  # (G, n, W)
-        groups = len(context)
-        return self._place(layout, context, prefix.expand(groups, -1, -1), suffix.expand(groups, -1, -1), add=True)
+        x = x.expand(len(context), -1, -1)
+        return x.index_add(1, layout.learned, context.index_select(1, layout.slot[layout.learned]))
 
     @staticmethod
-    def _place(layout: Layout, prompt: Tensor, prefix: Tensor, suffix: Tensor, add: bool = False) -> tuple:
-        """Put (or add) the prompt (G or 1, n, W) at the learned places of prefix and suffixes."""
-        prompt = prompt.to(prefix.dtype).expand(len(prefix), -1, -1)
-        put = torch.index_add if add else torch.index_copy
-        parts = ((prefix, layout.prefix_learned, layout.prefix_slot), (suffix, layout.learned, layout.slot))
-        return tuple(put(x, 1, at, prompt.index_select(1, slot[at])) if len(at) else x for x, at, slot in parts)
+    def _place(layout: Layout, prompt: Tensor, x: Tensor) -> Tensor:
+        """Put the prompt (n, W) at the learned places of x (G, N, W)."""
+        prompt = prompt.to(x.dtype).expand(len(x), -1, -1)
+        return x.index_copy(1, layout.learned, prompt.index_select(1, layout.slot[layout.learned]))
 
     @staticmethod
     def _block(
-        block: torch.nn.Module, layout: Layout, prefix: Tensor, suffix: Tensor, masks: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One block; with a second pair of masks, also the norm (K,) of the shift against the pass it stands for."""
-        pq, pk, pv = heads(block, prefix)
-        sq, sk, sv = (layout.to_grid(t) for t in heads(block, suffix))
-        sk, sv = _behind(pk, sk), _behind(pv, sv)
-        outputs = []
-        for prefix_mask, suffix_mask in masks:
-            attended = layout.to_packed(attend(sq, sk, sv, suffix_mask))
-            outputs.append((finish(block, prefix, attend(pq, pk, pv, prefix_mask)), finish(block, suffix, attended)))
-        (prefix, suffix), norm = outputs[0], None
-        if len(outputs) == 2:
-            norm = _shift_norm(layout, prefix - outputs[1][0], suffix - outputs[1][1])
-        return prefix, suffix, norm
+        block: torch.nn.Module, layout: Layout, x: Tensor, shift: bool, entry: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """One block, and the norm (K,) of its shift against the same input with learned tokens out of sight.
+
+        At the `entry` words are constants; so are their queries, keys and values, and all of the pass without prompts.
+        """
+        qkv = project_learned(block, x, layout.learned) if entry else project(block, x)
+        qkv = layout.parts(qkv)
+        out = finish(block, x, _attend(layout, qkv, layout.prefix_mask, layout.suffix_mask))
+        if not shift:
+            return out, None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
+            bare = finish(block, x, _attend(layout, qkv, layout.bare_prefix_mask, layout.bare_suffix_mask))
+        return out, _shift_norm(layout, out - bare)
 
     @staticmethod
-    def _last_block(block: torch.nn.Module, layout: Layout, prefix: Tensor, suffix: Tensor) -> Tensor:
+    def _last_block(block: torch.nn.Module, layout: Layout, x: Tensor) -> Tensor:
         """The last block's output at the end tokens alone, (G, K, W)."""
-        q, sk, sv = heads(block, suffix, rows=layout.end)
-        _, pk, pv = heads(block, prefix, rows=layout.prefix_ids.new_zeros(1))
-        keys, values = _behind(pk, layout.to_grid(sk)), _behind(pv, layout.to_grid(sv))
-        attended = attend(q[:, :, None], keys, values, layout.end_mask).squeeze(2)
-        return finish(block, suffix.index_select(1, layout.end), attended)
+        q, kv = project_some(block, x, layout.end)
+        prefix, grid = layout.parts(kv)
+        keys, values = _behind(prefix, grid).unbind(2)
+        attended = attend(q.flatten(0, 1)[:, None], keys, values, _each(layout.end_mask, keys))
+        return finish(block, x.index_select(1, layout.end), attended.view(*q.shape[:2], -1))
 
 
-def _behind(prefix: Tensor, suffix: Tensor) -> Tensor:
-    """Keys (or values) of the prefix (G, P, H, d) before those of each suffix (G, K, S, H, d)."""
-    return torch.cat([prefix[:, None].expand(-1, suffix.shape[1], -1, -1, -1), suffix], dim=2)
+def _attend(layout: Layout, qkv: tuple[Tensor, Tensor], prefix_mask: Tensor, suffix_mask: Tensor) -> Tensor:
+    """Attention of all tokens (G, N, W): of the prefix over itself, of each suffix over the prefix and itself."""
+    prefix, grid = qkv
+    keys, values = _behind(prefix[:, :, 1:], grid[:, :, 1:]).unbind(2)
+    suffix = attend(grid[:, :, 0], keys, values, _each(suffix_mask, keys))
+    return layout.packed(attend(*prefix.unbind(2), prefix_mask), suffix)
 
 
-def _shift_norm(layout: Layout, prefix: Tensor, suffix: Tensor) -> Tensor:
-    """(K,) Frobenius norm of the shift at the tokens that are not learned, each class counting the shared prefix."""
-    squares = square_sum(suffix, -1) * (layout.slot < 0)  # (G, T)
-    own = squares.new_zeros(len(squares), len(layout.end)).index_add(1, layout.row, squares)
-    shared = (square_sum(prefix, -1) * (layout.prefix_slot < 0)).sum(-1, keepdim=True)
-    return root(own + shared).mean(0)
+def _behind(prefix: Tensor, grid: Tensor) -> Tensor:
+    """Keys and values of the prefix (G, P, 2, H, d) before those of each suffix (G * K, S, 2, H, d)."""
+    classes = len(grid) // len(prefix)
+    return torch.cat([prefix[:, None].expand(-1, classes, -1, -1, -1, -1).flatten(0, 1), grid], dim=1)
+
+
+def _each(mask: Tensor, keys: Tensor) -> Tensor:
+    """A mask that serves all, or one a class, (1 or K, 1, ., .), for each of keys' G * K rows."""
+    return mask if len(mask) == 1 else mask.repeat(len(keys) // len(mask), 1, 1, 1)
+
+
+def _shift_norm(layout: Layout, moved: Tensor) -> Tensor:
+    """(K,) Frobenius norm of the shift (G, N, W) at the tokens not learned, each class counting the shared prefix."""
+    squares = square_sum(moved, -1) * (layout.slot < 0)  # (G, N)
+    shared, suffix = squares.split([layout.shape[0], len(layout.row)], dim=1)
+    own = suffix.new_zeros(len(suffix), len(layout.end)).index_add(1, layout.row, suffix)
+    return root(own + shared.sum(1, keepdim=True)).mean(0)

@@ -4,13 +4,21 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
-from promptclip.block import attend, finish, heads
+from promptclip.block import attend, finish, project, project_learned, project_some
+from promptclip.memory import running
 from promptclip.prompts import is_vit
+from promptclip.shared_attention import attend_with_and_without
 from promptclip.shift import FeatureShift, root, square_sum
 
 
 class VisionTower:
-    """Runs the vision blocks of `model`; a ResNet runs as `clip` runs it and takes no prompts."""
+    """Runs the vision blocks of `model`; a ResNet runs as `clip` runs it and takes no prompts.
+
+    Attributes:
+        checkpointing: compute each block again in the backward pass instead of keeping what it made.
+    """
+
+    checkpointing = False
 
     def __init__(self, model: CLIP) -> None:
         self.visual = model.visual
@@ -48,7 +56,8 @@ class VisionTower:
             if last and not shift:
                 x = self._last_block(block, x)
                 break
-            x, norm = self._block(block, x, words, shift)
+            run = running(self._block, self.checkpointing)
+            x, norm = run(block, x, words, shift, entry=number == 0 and not images.requires_grad)
             norms.append(norm)
         features = self.visual.ln_post(x[:, 0]) @ self.visual.proj
         if not shift:
@@ -68,23 +77,27 @@ class VisionTower:
         return visual.ln_pre(x), words
 
     @staticmethod
-    def _block(block: torch.nn.Module, x: Tensor, words: int, shift: bool) -> tuple[Tensor, Tensor | None]:
-        """One block, and the norm (B,) of its shift against the same input without the prompt tokens."""
-        q, k, v = heads(block, x)
-        out = finish(block, x, attend(q, k, v))
-        if not shift:
-            return out, None
-        if words == x.shape[1]:
-            return out, out.new_zeros(len(out))
-        bare = attend(q[:, :words], k[:, :words], v[:, :words])
-        moved = out[:, :words] - finish(block, x[:, :words], bare)
-        return out, root(square_sum(moved, (1, 2)))
+    def _block(block: torch.nn.Module, x: Tensor, words: int, shift: bool, entry: bool) -> tuple[Tensor, Tensor | None]:
+        """One block, and the norm (B,) of its shift against the same input without the prompt tokens.
+
+        At the `entry` words are constants; so are their queries, keys and values, and all of the pass without prompts.
+        """
+        learned = torch.arange(words, x.shape[1], device=x.device)
+        qkv = project_learned(block, x, learned) if entry else project(block, x)
+        if not shift or words == x.shape[1]:
+            out = finish(block, x, attend(*qkv.unbind(2)))
+            return out, out.new_zeros(len(out)) if shift else None
+        attended, bare = attend_with_and_without(qkv, words)
+        out = finish(block, x, attended)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
+            bare = finish(block, x[:, :words], bare)
+        return out, root(square_sum(out[:, :words] - bare, (1, 2)))
 
     @staticmethod
     def _last_block(block: torch.nn.Module, x: Tensor) -> Tensor:
         """The last block's output at the class token alone, (B, 1, W)."""
-        q, k, v = heads(block, x, rows=torch.zeros(1, dtype=torch.long, device=x.device))
-        return finish(block, x[:, :1], attend(q, k, v))
+        q, kv = project_some(block, x, torch.zeros(1, dtype=torch.long, device=x.device))
+        return finish(block, x[:, :1], attend(q, *kv.unbind(2)))
 
 
 def _expand(prompt: Tensor, x: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ WITHOUT_EFFECT = frozenset(
     {
         "DATALOADER.NUM_WORKERS",
         "DATASET.ROOT",
+        "MODEL.CHECKPOINTING",
         "OUTPUT_DIR",
         "RESUME",
         "TEST.COMPUTE_CMAT",

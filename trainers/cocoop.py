@@ -42,6 +42,7 @@ class CoCoOp(CoOp):
     """Cross-entropy with one text pass per image; the image tower is frozen and unprompted."""
 
     node = "COCOOP"
+    per_image = True
     learns = ("ctx", "meta_net")
     defaults = {"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"}
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from promptclip import ClassPrompts, FeatureShift, PromptedCLIP, load_clip
+from promptclip.memory import decide, free_bytes
 from promptclip.prompts import is_vit
 from trainers.precision import Precision
 from trainers.published import learned_part, mismatch, names, rename
@@ -36,6 +37,7 @@ class PromptTrainer(TrainerX):
         model_name: the checkpoint folder's name, the reference implementation's.
         needs_vit: whether the method prompts the vision tower.
         tracks_shift: measure feature shift in training steps.
+        per_image: the text tower runs once an image, with a context of the image's own.
         learns: first names of the learnable parameters, which tell a checkpoint's method.
         training_only: beginnings of the keys that only training needs; a checkpoint to be tested may lack them.
         unused: parameters that published checkpoints of this method hold but never use.
@@ -46,6 +48,7 @@ class PromptTrainer(TrainerX):
     model_name = "prompt_learner"
     needs_vit = False
     tracks_shift = False
+    per_image = False
     learns: tuple[str, ...] = ()
     training_only: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -123,6 +126,24 @@ class PromptTrainer(TrainerX):
         """The run's class names behind a learned context."""
         length = self.backbone.context_length
         return ClassPrompts.with_context(self.classnames, n_ctx, words, context_length=length, **kwargs)
+
+    def before_train(self) -> None:
+        """Decide what a step keeps in memory, then do as Dassl does."""
+        self.plan_memory()
+        super().before_train()
+
+    def plan_memory(self) -> None:
+        """Let the towers compute their blocks again in the backward pass if MODEL.CHECKPOINTING says so.
+
+        Raises:
+            ValueError: MODEL.CHECKPOINTING is none of auto, on, off.
+        """
+        learned = [prompts[0].shape[-2] if prompts else 0 for prompts in self.learner()]
+        batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        needed = self.clip.kept_bytes(self.layout, batch, learned, self.tracks_shift, batch if self.per_image else 1)
+        on, line = decide(self.cfg.MODEL.get("CHECKPOINTING", "auto"), needed, free_bytes(self.clip.device))
+        print(line)
+        self.clip.set_checkpointing(on)
 
     # ---- a training step ------------------------------------------------------------------------------------------
 

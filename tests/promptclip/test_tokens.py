@@ -3,8 +3,8 @@
 import clip
 import pytest
 import torch
-from oracle import padded
 
+from benchmarks.plain import padded
 from promptclip.tokens import ClassPrompts, encode
 
 NAMES = ["cat", "boeing_737-200", "2000 AM General Hummer SUV"]

@@ -1,12 +1,12 @@
 """The fast towers against the plain oracle: features, shifts and gradients, whatever the prompts."""
 
 import clip.model
-import oracle
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import plain as oracle
 from promptclip.model import PromptedCLIP
 from promptclip.tokens import POSITIONS, ClassPrompts
 

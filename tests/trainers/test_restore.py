@@ -1,6 +1,5 @@
 """RESTORE in the paper's reading against the equations written out on the plain oracle, and its switches."""
 
-import oracle
 import pytest
 import recipe
 import torch
@@ -8,6 +7,7 @@ from small_clip import clip_model
 from torch.nn import functional as F
 from trainer_factory import NAMES, batches, configuration, logits, make
 
+from benchmarks import plain as oracle
 from trainers.gram_shift import gram_norms
 from trainers.restore import Alpha
 

@@ -1,0 +1,114 @@
+"""What is measured: a method's own trainer on a CLIP of ViT-B/16's geometry with random weights, and class names."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from clip.model import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from torch.nn import functional as F
+
+from benchmarks.plain import PlainCLIP
+from runs.config import default_config, merge_file
+from trainers.prompt_trainer import PromptTrainer
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = Path(__file__).parent / "class_names"
+LISTS = {
+    10: ("eurosat", "EuroSAT, all"),
+    19: ("oxford_pets", "OxfordPets, base"),
+    51: ("oxford_flowers", "Flowers102, base"),
+    98: ("stanford_cars", "StanfordCars, base"),
+    199: ("sun397", "SUN397, base"),
+    500: ("imagenet", "ImageNet, base"),
+    1000: ("imagenet", "ImageNet, all"),
+}
+METHODS = {
+    "MaPLe": "vit_b16_c2_ep5_batch4_2ctx",
+    "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx",
+    "RESTORE_m": "vit_b16_c2_ep10_batch4",
+    "RESTORE_p": "vit_b16_c4_ep10_batch4",
+}
+GEOMETRY = (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)  # ViT-B/16, as clip.model.CLIP takes it
+PATHS = ("plain", "fast")
+
+
+def class_names(count: int) -> list[str]:
+    """The list of `count` names, or its beginning of that many where no list has that length.
+
+    Raises:
+        ValueError: more names are asked for than the longest list has.
+    """
+    if count not in LISTS and not 0 < count < max(LISTS):
+        raise ValueError(f"There are class names for 1 to {max(LISTS)} classes, not for {count}.")
+    file = LISTS.get(count, LISTS[max(LISTS)])[0]
+    return (NAMES / f"{file}.txt").read_text(encoding="utf-8").splitlines()[:count]
+
+
+def random_clip(geometry: tuple = GEOMETRY, dtype: torch.dtype = torch.float32) -> CLIP:
+    """A frozen CLIP with clip's own random start."""
+    torch.manual_seed(0)
+    return CLIP(*geometry).to(dtype).eval().requires_grad_(False)
+
+
+def build(
+    method: str, path: str, names: list[str], model: CLIP, device: str = "cpu", slice_size: int = 0, options: list = ()
+) -> PromptTrainer:
+    """The method's trainer with its published settings, on random weights, over the fast towers or the plain path.
+
+    The text teacher of PromptSRC, which is computed once a run, is random here.
+
+    Raises:
+        ValueError: unknown method or path.
+    """
+    if method not in METHODS:
+        raise ValueError(f"The method {method!r} is none of {', '.join(METHODS)}.")
+    if path not in PATHS:
+        raise ValueError(f"The path {path!r} is none of {', '.join(PATHS)}.")
+    trainer_class = TRAINER_REGISTRY.get(method)
+    cfg = default_config()
+    merge_file(cfg, ROOT / "configs" / "trainers" / method / f"{METHODS[method]}.yaml")
+    size = model.visual.input_resolution
+    cfg.merge_from_list(["TRAINER.NAME", method, "INPUT.SIZE", (size, size), "USE_CUDA", device != "cpu", *options])
+    cfg.TRAINER[trainer_class.node].PREC = "fp32" if device == "cpu" else cfg.TRAINER[trainer_class.node].PREC
+    cfg.freeze()
+    torch.manual_seed(1)
+    bench = type(method, (trainer_class,), _stand_ins(model, names))
+    trainer = bench(cfg)
+    if path == "plain":
+        trainer.clip = PlainCLIP(trainer.clip.model, slice_size)
+        trainer.layout = trainer.clip.layout(trainer.classes)
+    else:
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.plan_memory()
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2  # never the epoch's last batch
+    trainer.set_model_mode("train")
+    return trainer
+
+
+def _stand_ins(model: CLIP, names: list[str]) -> dict[str, Callable]:
+    """What replaces a trainer's reading of files: the model, the class names, the text teacher."""
+
+    def check_cfg(self, cfg) -> None:
+        self.backbone = model
+        self.check_options(cfg.TRAINER[self.node])
+
+    def build_data_loader(self) -> None:
+        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names, num_classes=len(names)))
+        self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
+        self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
+
+    def prepare(self) -> None:
+        self.teacher_text = F.normalize(torch.randn(len(names), model.text_projection.shape[1]), dim=-1).to(self.device)
+
+    return {"check_cfg": check_cfg, "build_data_loader": build_data_loader, "prepare": prepare}
+
+
+def batch(names: list[str], size: int, resolution: int) -> dict[str, torch.Tensor]:
+    """`size` random images and labels."""
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(size, 3, resolution, resolution, generator=generator)
+    return {"img": images, "label": torch.randint(len(names), (size,), generator=generator)}

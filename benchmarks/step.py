@@ -1,0 +1,84 @@
+"""Training steps, plain against fast: python -m benchmarks.step --help."""
+
+import contextlib
+import io
+
+from clip.model import CLIP
+
+from benchmarks.count import flops, line, text_tokens
+from benchmarks.options import prepare, repeats, table, timing_parser, where
+from benchmarks.setting import LISTS, PATHS, batch, build, class_names, random_clip
+from benchmarks.timing import interleaved
+
+BATCH = 4  # images of a step, as the field trains
+
+
+def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]:
+    """Print, list by list, times, ratios and counts of every method's step; return the rows."""
+    parser = timing_parser(__doc__)
+    parser.add_argument("--slice", type=int, default=64, help="classes of the plain text pass held in memory at once")
+    args = parser.parse_args(argv)
+    prepare(args)
+    model = model or random_clip()
+    rows = []
+    for count in args.classes:
+        some = measure(count, args, model)
+        print(table(some, args.markdown) + "\n", flush=True)
+        rows += some
+    print(f"seconds: median of {args.clock} time, batch {BATCH}, {where(args)}")
+    print(f"plain text passes of more than {args.slice} classes run in slices, each with its backward pass")
+    return rows
+
+
+def measure(count: int, args, model: CLIP) -> list[dict]:
+    """The rows of one list: every method and path takes its turn in each round."""
+    names = class_names(count)
+    data = batch(names, BATCH, model.visual.input_resolution)
+    steps, turns, counted, tokens = {}, {}, {}, {}
+    for method in args.methods:
+        for path in PATHS:
+            with contextlib.redirect_stdout(io.StringIO()):
+                trainer = build(method, path, names, model, args.device, args.slice if count > args.slice else 0)
+            job = _step(trainer, data)
+            if path == "plain":  # a step of all classes takes minutes: the count grows by the same with every class
+                few = {k: build_few(method, names[:k], model, args.device) for k in (2, 4)}
+                counted[method, path] = line({k: flops(_step(one, data)) for k, one in few.items()}, count)
+            else:
+                counted[method, path] = flops(job)  # and the warm-up
+            steps[f"{method} {path}"], turns[f"{method} {path}"] = job, repeats(args, path)
+            tokens[method, path] = text_tokens(trainer, path)
+    times = interleaved(steps, turns, args.clock, args.device)
+    rows = []
+    for method in args.methods:
+        plain, fast = (times[f"{method} {path}"] for path in PATHS)
+        rows.append(
+            {
+                "classes": f"{count} ({LISTS[count][1]})" if count in LISTS else count,
+                "method": method,
+                "tokens plain": tokens[method, "plain"],
+                "fast": tokens[method, "fast"],
+                "GFLOP plain": round(counted[method, "plain"] / 1e9),
+                "fast ": round(counted[method, "fast"] / 1e9),
+                "ratio": counted[method, "plain"] / counted[method, "fast"],
+                "s plain": plain,
+                "fast  ": fast,
+                "times faster": plain / fast,
+                "of MaPLe's": fast / times["MaPLe fast"] if "MaPLe fast" in times else None,
+            }
+        )
+    return rows
+
+
+def build_few(method: str, names: list[str], model: CLIP, device: str):
+    """A plain trainer of a few classes, without its start-up messages."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return build(method, "plain", names, model, device)
+
+
+def _step(trainer, data):
+    labels = data["label"] % trainer.num_classes
+    return lambda: trainer.forward_backward({"img": data["img"], "label": labels})
+
+
+if __name__ == "__main__":
+    main()
