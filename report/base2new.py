@@ -9,7 +9,7 @@ from report import published
 from report.model import Block, Cell, Line, Table, cell, count_seeds, mark_best
 from report.names import dataset_order, shown
 from report.records import Record
-from report.rows import Row, named_rows
+from report.rows import Row, from_sweep, named_rows
 from report.statistics import harmonic_mean, per_seed
 from report.sweeps import Sweep
 
@@ -43,30 +43,22 @@ def settings(rows: list[Row]) -> list[tuple[str, list[Row]]]:
 
 def all_methods(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
     """Table 1: every method; an ablation's variants only if there is nothing else."""
-    return named_rows(rows, sweeps, 1) or [(row.label, row) for row in rows]
+    return named_rows(rows, sweeps, "table1") or [(row.label, row) for row in rows]
 
 
 def by_weight(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
     """Table 4: the rows of its sweep, else the variants of RESTORE that differ in FS_WEIGHT alone, by weight."""
-    own = from_sweep(rows, sweeps, 4)
+    own = from_sweep(rows, sweeps, "table4")
     varied = sorted(variants(rows, "FS_WEIGHT"), key=lambda row: (row.trainer, float(row.option("FS_WEIGHT"))))
     return own or [(f"{row.trainer}, λ_fs = {row.option('FS_WEIGHT')}", row) for row in varied]
 
 
 def by_surgery(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
     """Table 5: the rows of its sweep, else the variants of RESTORE that differ in SURGERY alone."""
-    own = from_sweep(rows, sweeps, 5)
+    own = from_sweep(rows, sweeps, "table5")
     arms = [row for row in variants(rows, "SURGERY") if row.option("SURGERY") in SURGERY]
     arms.sort(key=lambda row: (row.trainer, list(SURGERY).index(row.option("SURGERY"))))
     return own or [(f"{row.trainer}, {SURGERY[row.option('SURGERY')]}", row) for row in arms]
-
-
-def from_sweep(rows: list[Row], sweeps: list[Sweep], number: int) -> list[tuple[str, Row]]:
-    """The rows that a sweep for table `number` lists, in its words and order."""
-    own = [sweep for sweep in sweeps if number in sweep.tables]
-    listed = {path for sweep in own for runs in sweep.rows.values() for path in runs}
-    mine = [row for row in rows if any(record.path.resolve() in listed for record in row.records)]
-    return named_rows(mine, own, number)
 
 
 def variants(rows: list[Row], option: str) -> list[Row]:

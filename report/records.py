@@ -132,9 +132,7 @@ def faults(raw: dict[str, Any]) -> str:
     kinds = {"trainer": str, "dataset": str, "subsample_classes": str, "seed": int}
     wrong = [key for key, kind in kinds.items() if not isinstance(raw[key], kind) or isinstance(raw[key], bool)]
     accuracy = raw.get("accuracy")
-    if accuracy is not None and not (
-        isinstance(accuracy, int | float) and math.isfinite(accuracy) and 0 <= accuracy <= 100
-    ):
+    if accuracy is not None and not 0 <= (-1 if finite(accuracy) is None else accuracy) <= 100:
         wrong.append("accuracy")
     return f"has an impossible {', '.join(wrong)}" if wrong else ""
 
@@ -147,6 +145,12 @@ def text(value: Any) -> str:
 def number(value: Any) -> int | None:
     """`value` if it is a whole number, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def finite(value: Any) -> float | None:
+    """`value` if it is a finite number, else None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def configuration(raw: dict[str, Any], directory: Path) -> dict[str, Any]:

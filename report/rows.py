@@ -138,14 +138,14 @@ def sweep_label(row: Row, sweep: Sweep) -> str | None:
     return best if best is not None and shared[best] else None
 
 
-def named_rows(rows: list[Row], sweeps: list[Sweep], table: int) -> list[tuple[str, Row]]:
-    """(label, row) of the rows that belong in `table`: first those of its own sweeps, in the sweep's order and words.
+def named_rows(rows: list[Row], sweeps: list[Sweep], part: str) -> list[tuple[str, Row]]:
+    """(label, row) of the rows that belong in `part` (table1, fig3): those of its own sweeps first, in their words.
 
-    Rows that only the sweep of another table or figure has run (an ablation's variants) are left to that one.
+    Rows that only an ablation's sweep has run are left to that one.
     """
-    own = [sweep for sweep in sweeps if table in sweep.tables]
-    others = [sweep for sweep in sweeps if sweep.is_general]
-    foreign = [sweep for sweep in sweeps if sweep not in own and sweep not in others]
+    own = [sweep for sweep in sweeps if part in sweep.serves]
+    others = [sweep for sweep in sweeps if part not in sweep.serves and not sweep.is_ablation]
+    foreign = [sweep for sweep in sweeps if part not in sweep.serves and sweep.is_ablation]
     named: dict[int, tuple[str, Row]] = {}
     for sweep in [*own, *others]:
         labels = {id(row): sweep_label(row, sweep) for row in rows}
@@ -156,3 +156,11 @@ def named_rows(rows: list[Row], sweeps: list[Sweep], table: int) -> list[tuple[s
     left = [row for row in rows if id(row) not in named]
     rest = [(row.label, row) for row in left if not any(sweep_label(row, sweep) for sweep in foreign)]
     return [*named.values(), *rest]
+
+
+def from_sweep(rows: list[Row], sweeps: list[Sweep], part: str) -> list[tuple[str, Row]]:
+    """The rows that a sweep for `part` lists, in its words and order."""
+    own = [sweep for sweep in sweeps if part in sweep.serves]
+    listed = {path for sweep in own for runs in sweep.rows.values() for path in runs}
+    mine = [row for row in rows if any(record.path.resolve() in listed for record in row.records)]
+    return named_rows(mine, own, part)

@@ -7,19 +7,23 @@ from pathlib import Path
 
 from report.records import read_json
 
+ABLATIONS = {"table4", "table5", "fig4"}
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """`tables`: those it is for, by its name (table1_demo, table2_3); `rows`: label to resolved run directories."""
+    """`serves`: the tables and figures it is for, by its name (demo_table1, table2_3, fig4: {"fig4"}); `rows`: label to
+    resolved run directories.
+    """
 
     name: str
-    tables: frozenset[int]
+    serves: frozenset[str]
     rows: dict[str, frozenset[Path]]
 
     @property
-    def is_general(self) -> bool:
-        """Whether its name binds it to no table or figure of the paper."""
-        return not self.tables and not re.search(r"fig(ure)?_?\d", self.name)
+    def is_ablation(self) -> bool:
+        """Whether it is only for parts of the paper that show variants of a method."""
+        return bool(self.serves) and self.serves <= ABLATIONS
 
 
 def read_sweeps(output: Path) -> list[Sweep]:
@@ -39,5 +43,5 @@ def read_sweep(file: Path) -> Sweep | None:
     except (TypeError, KeyError, ValueError, AttributeError):
         print(f"{file} is damaged, its labels are left out", file=sys.stderr)
         return None
-    named = re.search(r"table_?(\d(?:_\d)*)", file.stem)
-    return Sweep(file.stem, frozenset(map(int, named[1].split("_"))) if named else frozenset(), rows)
+    named = re.findall(r"(table|fig)(?:ure)?_?(\d(?:_\d)*)", file.stem)
+    return Sweep(file.stem, frozenset(f"{kind}{n}" for kind, numbers in named for n in numbers.split("_")), rows)

@@ -51,5 +51,5 @@ def build(tree: Tree, wanted: list[int] | None = None) -> tuple[list[Table], lis
         found = BUILDERS[number].tables(tree.rows, tree.sweeps, number)
         tables += found
         if not found:
-            lacking.append(f"{LACKING[number]}: python sweep.py sweeps/specs/{SPECS[number]}.yaml makes them.")
+            lacking.append(f"{LACKING[number]}: `python sweep.py {SPECS[number]}` makes them.")
     return tables, lacking

@@ -36,8 +36,7 @@ class Style:
         if one.summary is None:
             return MISSING
         spread = one.summary.std if self.spread == "std" else one.summary.interval
-        words = f"{one.summary.mean:.{self.digits}f}"
-        words += f" ± {spread:.{self.digits}f}" if spread is not None else ""
+        words = with_spread(one.summary.mean, spread, self.digits)
         return BOLD[self.bold](words) if one.best else words
 
     def legend(self, table: Table) -> str:
@@ -51,6 +50,11 @@ class Style:
         said = [spread[self.spread]] if several else []
         said += [best.rstrip(".")] if any(one.best for one in all_cells(table)) else []
         return f"Accuracy in %; {'; '.join(said)}." if said else "Accuracy in %."
+
+
+def with_spread(mean: float, spread: float | None, digits: int = 1) -> str:
+    """`mean ± spread`."""
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
 
 
 def all_cells(table: Table) -> list[Cell]:

@@ -42,7 +42,7 @@ def is_domain(target: str, source: str, number: int) -> bool:
 def block_of(rows: list[Row], sweeps: list[Sweep], number: int, source: str, targets: list[str]) -> Block:
     """A line a method; the source, the targets and their average as columns."""
     chosen = [row for row in rows if belongs(row, source, targets)]
-    named = named_rows(chosen, sweeps, number) or [(row.label, row) for row in chosen]
+    named = named_rows(chosen, sweeps, f"table{number}") or [(row.label, row) for row in chosen]
     columns = ["source", *map(shown, targets), "average"]
     return mark_best(Block("", columns, [line(name, row, number, source, targets) for name, row in named]))
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from report.__main__ import main
@@ -84,3 +85,54 @@ def cells():
         return tables
 
     return parse
+
+
+@pytest.fixture
+def rich(put, output):
+    """Zero-shot CLIP, CoOp and IVLP on OxfordPets with all that a run leaves: predictions, history, features, shift.
+
+    Two classes a half, four test images; CoOp's third image is mistaken, the less sure the higher its seed.
+    """
+    random = np.random.default_rng(0)
+    for trainer, seeds, gain in [("ZeroshotCLIP", (1,), 0), ("CoOp", (1, 2), 10), ("IVLP", (1, 2), 5)]:
+        for seed in seeds:
+            for subset, names in [("base", ["Persian", "Pug <b>"]), ("new", ["Sphynx", "Beagle"])]:
+                tilt = gain if subset == "base" else -gain
+                blocks = [0.1 * gain, 0.2 * gain]
+                shift = {"mean": blocks, "std": [0.01, 0.02]}
+                run = put(
+                    *(trainer, subset, seed, 60.0 + tilt + seed - 1),
+                    mean_true_probability=0.5 + tilt / 100,
+                    classnames=names,
+                    per_class_accuracy=[50.0 + tilt, None if trainer == "IVLP" else 70.0 + tilt],
+                    feature_shift={"text": shift, "vision": {"mean": [0.0, 0.0], "std": [0.0, 0.0]}},
+                    discrepancy=blocks if gain else None,
+                    config={"DATASET": {"ROOT": ""}},
+                    wall_seconds=12.5,
+                    git_commit="0123456789abcdef",
+                )
+                if not gain:
+                    record = json.loads((run / "metrics.json").read_text()) | {"feature_shift": None}
+                    (run / "metrics.json").write_text(json.dumps(record))
+                wrong = int(trainer == "CoOp")
+                rows = [
+                    "path,label,prediction,true_probability,top5",
+                    "pets/a.png,0,0,0.9,0 1",
+                    "pets/b.png,1,1,0.8,1 0",
+                ]
+                rows += [f"pets/c.png,0,{wrong},{0.01 * seed if wrong else 0.7},{wrong} {1 - wrong}"]
+                (run / "predictions.csv").write_text("\n".join([*rows, "pets/d.png,1,1,0.6,1 0"]) + "\n")
+                np.savez(
+                    run / "features.npz",
+                    image_features=random.normal(size=(12, 5)).astype(np.float16),
+                    labels=np.arange(12) % 2,
+                    text_features=random.normal(size=(2, 5)).astype(np.float16),
+                    classnames=np.array(names),
+                )
+                if subset == "base" and gain:
+                    epochs = [
+                        {"epoch": epoch, "losses": {"loss": 2.0 / epoch + seed}, "accuracy": 50.0 + epoch}
+                        for epoch in (1, 2, 3)
+                    ]
+                    (run / "history.json").write_text(json.dumps(epochs))
+    return output

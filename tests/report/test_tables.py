@@ -168,7 +168,7 @@ def test_a_table_without_runs_names_what_makes_them(put, output, show):
     assert code == 0 and "Table 1" in out
     assert [line.split(" needs")[0] for line in err.splitlines()] == ["Table 2", "Table 5"]
     code, out, err = show("tables", output, "--table", "3")
-    assert (code, out) == (2, "") and "Table 3 needs" in err and "table2_3.yaml" in err
+    assert (code, out) == (2, "") and "Table 3 needs" in err and "python sweep.py table2_3" in err
 
 
 def test_text_in_records_is_no_markup(put, output, show):
