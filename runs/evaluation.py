@@ -93,7 +93,7 @@ class Evaluation:
 
     def classnames(self) -> list[str]:
         """Names of the classes in label order."""
-        return [str(self.trainer.lab2cname[label]) for label in range(self.trainer.num_classes)]
+        return [str(self.trainer.lab2cname.get(label, label)) for label in range(self.trainer.num_classes)]
 
     def results(self) -> dict[str, Any]:
         """What the evaluation adds to the record; figures are None if there was none."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from dassl.data.datasets import DATASET_REGISTRY
+from record_files import documented, rows_of
 from small_run import CLASSES, NoiseSquares
 
 import runs
@@ -19,22 +20,7 @@ from runs.predictions import COLUMNS, Predictions, relative
 from runs.record import finite
 
 REPOSITORY = Path(train.__file__).parent
-DOCUMENT = (REPOSITORY / "docs/records.md").read_text()
 SHORT = ("OPTIM.MAX_EPOCH", "1")
-
-
-def documented(heading, level=2):
-    """The names in the first columns of the tables below a heading of docs/records.md."""
-    mark = "#" * level
-    part = DOCUMENT.split(f"\n{mark} {heading}\n")[1]
-    part = re.split(rf"\n#{{2,{level}}} ", part)[0]
-    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
-    return [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-
-
-def rows_of(directory):
-    with (directory / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_keys_and_their_documentation(perform, tmp_path):
