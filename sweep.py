@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from needs import require
+from runs.signals import RESUMABLE
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -64,10 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         sweep = Sweep(args, *place)
         os.chdir(REPOSITORY)  # paths in commands and records are as the scripts' are
         sweep.prepare()
+    except KeyboardInterrupt:
+        print("\nstopped: nothing was begun", file=sys.stderr)
+        return RESUMABLE
     except (ValueError, LookupError, OSError, ImportError) as error:
-        print(
-            f"error: {' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())}", file=sys.stderr
-        )
+        text = str(error.args[0] if isinstance(error, KeyError) else error)
+        print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     if args.dry_run:
         for done, command in sweep.commands():
