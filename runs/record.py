@@ -25,7 +25,9 @@ SCHEMA = 2
 # Keys that change where and how fast a run is done, not its result.
 WITHOUT_EFFECT = frozenset(
     {
+        "DATALOADER.CACHE_MB",
         "DATALOADER.NUM_WORKERS",
+        "DATALOADER.TEST.NUM_WORKERS",
         "DATASET.ROOT",
         "MODEL.CHECKPOINTING",
         "OUTPUT_DIR",

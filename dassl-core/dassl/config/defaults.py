@@ -50,6 +50,8 @@ _C.DATASET.ALL_AS_UNLABELED = False
 
 _C.DATALOADER = CN()
 _C.DATALOADER.NUM_WORKERS = 4
+# MiB of memory for training images kept decoded; 0: every image is read from disk in every epoch
+_C.DATALOADER.CACHE_MB = 0
 # Number of times the train transform is applied to an image
 _C.DATALOADER.K_TRANSFORMS = 1
 # Adds the untransformed image, as tensor "img0", to every batch
@@ -68,6 +70,8 @@ _C.DATALOADER.TRAIN_U.N_INS = 16
 _C.DATALOADER.TEST = CN()
 _C.DATALOADER.TEST.SAMPLER = "SequentialSampler"
 _C.DATALOADER.TEST.BATCH_SIZE = 32
+# Worker processes of an evaluation; -1: one a core, or none where NUM_WORKERS is 0
+_C.DATALOADER.TEST.NUM_WORKERS = -1
 
 _C.MODEL = CN()
 _C.MODEL.INIT_WEIGHTS = ""

@@ -1,6 +1,7 @@
 """Puts data set, transforms and loaders of a run together."""
 
 import atexit
+import math
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
@@ -13,11 +14,11 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms as T
 
 from dassl.data.datasets import Datum, build_dataset
+from dassl.data.image_cache import CachingLoader, ImageCache, evaluation_workers
 from dassl.data.samplers import build_sampler
 from dassl.data.skipping import BROKEN, collate_readable
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.data.transforms.transforms import normalize
-from dassl.utils import read_image
 
 Transform = Callable | Sequence[Callable] | None
 
@@ -35,6 +36,7 @@ class DatasetWrapper(TorchDataset):
         self.is_train = is_train
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
+        self.cache = ImageCache(cfg.DATALOADER.get("CACHE_MB", 0) if is_train else 0)
         if self.k_tfm > 1 and transform is None:
             raise ValueError("DATALOADER.K_TRANSFORMS above 1 needs a transform; set INPUT.NO_TRANSFORM to False.")
         plain = [
@@ -48,10 +50,17 @@ class DatasetWrapper(TorchDataset):
     def __len__(self) -> int:
         return len(self.data_source)
 
+    def keep_images(self) -> None:
+        """Decode what DATALOADER.CACHE_MB has room for, unless that is done."""
+        if self.cache.images is None:
+            self.cache.fill([item.impath for item in self.data_source])
+            if self.cfg.VERBOSE:
+                print(f"* {len(self.cache.images):,} of {len(self):,} training images kept decoded in memory")
+
     def __getitem__(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
         try:
-            image = read_image(item.impath)
+            image = self.cache.read(item.impath)
         except (ValueError, OSError) as err:
             if self.is_train or not self.cfg.TEST.get("SKIP_BROKEN", False):
                 raise
@@ -113,18 +122,23 @@ def build_data_loader(
     if batch_size < 1:
         raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
     skips = not is_train and cfg.TEST.get("SKIP_BROKEN", False)
-    loader = DataLoader(
+    workers = cfg.DATALOADER.NUM_WORKERS
+    if not is_train:
+        asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", workers)
+        workers = evaluation_workers(asked, workers, math.ceil(len(data_source) / batch_size))
+    cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0)
+    loader = (CachingLoader if cached else DataLoader)(
         (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
         sampler=build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        num_workers=workers,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
         # Training draws its workers' seed from torch's global generator; they seed torch, Python and NumPy from it.
         # An evaluation has a generator of its own: how often one evaluates must not change
         # the training batches that follow.
         generator=None if is_train else torch.Generator(),
-        worker_init_fn=ignore_stop_signals if cfg.DATALOADER.NUM_WORKERS else None,
+        worker_init_fn=ignore_stop_signals if workers else None,
         **({"collate_fn": collate_readable} if skips else {}),
     )
     if not len(loader):

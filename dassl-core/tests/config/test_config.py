@@ -102,7 +102,10 @@ def _plain(node):
 
 def test_defaults_are_the_contract_s():
     defaults = _plain(get_cfg_default())
-    assert defaults["TEST"].pop("SKIP_BROKEN") is False  # ours alone
+    # ours alone
+    assert defaults["TEST"].pop("SKIP_BROKEN") is False
+    assert defaults["DATALOADER"].pop("CACHE_MB") == 0
+    assert defaults["DATALOADER"]["TEST"].pop("NUM_WORKERS") == -1
     assert defaults == CONTRACT
 
 

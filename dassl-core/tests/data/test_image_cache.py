@@ -1,0 +1,91 @@
+"""Images kept in memory, and evaluation on all cores: no pixel changes, and the bound holds."""
+
+import shutil
+
+import pytest
+import torch
+from dassl.data import DataManager
+from dassl.data.data_manager import build_data_loader
+from dassl.data.image_cache import ImageCache, evaluation_workers
+from dassl.data.transforms import build_transform
+from dassl.utils import read_image, set_random_seed
+
+PIXELS = 12 * 12 * 3
+MIB = 2**20
+
+
+def epochs(cfg, items, megabytes, workers):
+    """Two epochs of training batches."""
+    cfg.DATALOADER.CACHE_MB, cfg.DATALOADER.NUM_WORKERS = megabytes, workers
+    set_random_seed(3)
+    loader = build_data_loader(cfg, "RandomSampler", items, batch_size=4, tfm=build_transform(cfg))
+    return loader, [batch for _ in range(2) for batch in loader]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("megabytes", [1, 20.5 * PIXELS / MIB])
+def test_no_pixel_changes(cfg, items, workers, megabytes):
+    _, plain = epochs(cfg, items, 0, workers)
+    _, cached = epochs(cfg, items, megabytes, workers)
+    assert len(plain) == len(cached) == 18
+    for one, other in zip(plain, cached, strict=True):
+        assert torch.equal(one["img"], other["img"]) and one["impath"] == other["impath"]
+
+
+def test_images_come_from_memory_once_filled(cfg, items, tmp_path, capsys):
+    moved = []
+    for number, item in enumerate(items):
+        path = tmp_path / f"{number}.png"
+        shutil.copy(item.impath, path)
+        item._impath = str(path)
+        moved.append(path)
+    cfg.DATALOADER.CACHE_MB = 1
+    loader = build_data_loader(cfg, "RandomSampler", items, batch_size=4, tfm=build_transform(cfg))
+    assert "kept decoded" not in capsys.readouterr().out  # nothing is decoded before it is needed
+    first = len(list(loader))
+    for path in moved:
+        path.unlink()
+    assert len(list(loader)) == first
+    assert capsys.readouterr().out.count("39 of 39 training images kept decoded in memory") == 1
+
+
+def test_the_bound_holds(items):
+    paths = [item.impath for item in items]
+    for fitting in (0, 1, 38, 39):
+        cache = ImageCache((fitting * PIXELS + 1) / MIB)
+        cache.fill(paths)
+        assert len(cache.images) == fitting
+    with pytest.raises(ValueError, match="CACHE_MB is -1; allowed is 0"):
+        ImageCache(-1)
+
+
+def test_what_is_read_may_be_changed(items):
+    cache = ImageCache(1)
+    cache.fill([items[0].impath])
+    cache.read(items[0].impath).paste(0, (0, 0, 12, 12))
+    assert list(cache.read(items[0].impath).tobytes()) == list(read_image(items[0].impath).tobytes())
+
+
+def test_a_broken_image_is_named_when_its_turn_comes(cfg, items, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    items[1]._impath = str(tmp_path / "broken.png")
+    with pytest.raises(ValueError, match="broken.png"):
+        epochs(cfg, items, 1, 0)
+
+
+def test_evaluation_workers():
+    assert evaluation_workers(-1, 8, 100, lambda: 16) == 16
+    assert evaluation_workers(-1, 8, 3, lambda: 16) == 3
+    assert evaluation_workers(-1, 0, 100, lambda: 16) == 0
+    assert evaluation_workers(5, 0, 1, lambda: 16) == 5
+    with pytest.raises(ValueError, match="TEST.NUM_WORKERS is -2; allowed is -1"):
+        evaluation_workers(-2, 8, 3)
+
+
+def test_evaluation_in_workers_changes_no_pixel_and_no_order(cfg):
+    alone = list(DataManager(cfg).test_loader)
+    cfg.DATALOADER.TEST.NUM_WORKERS = 2
+    loader = DataManager(cfg).test_loader
+    assert loader.num_workers == 2
+    for one, other in zip(alone, loader, strict=True):
+        assert torch.equal(one["img"], other["img"]) and torch.equal(one["index"], other["index"])
