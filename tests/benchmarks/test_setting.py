@@ -1,0 +1,71 @@
+"""What the benchmarks compare computes the same, and the class names are what they are said to be."""
+
+import contextlib
+import io
+
+import pytest
+import torch
+from small_clip import clip_model
+
+from benchmarks.setting import LISTS, METHODS, batch, build, class_names
+from promptclip import ClassPrompts
+
+NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "sea or lake"]
+
+
+def quiet(*args, **kwargs):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return build(*args, **kwargs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_paths_take_the_same_step(method):
+    data = batch(NAMES, 4, 32)
+    model = clip_model("tiny12")
+    results = []
+    for path in ("plain", "fast"):
+        trainer = quiet(method, path, NAMES, model)
+        losses = trainer.forward_backward(data)
+        results.append((losses, {name: p.grad for name, p in trainer.learner.named_parameters()}))
+    (losses, gradients), (fast_losses, fast_gradients) = results
+    assert losses.keys() == fast_losses.keys()
+    for name, value in losses.items():
+        assert fast_losses[name] == pytest.approx(value, rel=1e-4), name
+    for name, gradient in gradients.items():
+        assert (fast_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, name
+
+
+@pytest.mark.parametrize("method", ["MaPLe", "RESTORE_m"])
+def test_slices_leave_loss_and_features_as_they_are(method):
+    data = batch(NAMES, 4, 32)
+    whole, sliced = (quiet(method, "plain", NAMES, clip_model("tiny12"), slice_size=size) for size in (0, 2))
+    assert sliced.forward_backward(data)["loss"] == pytest.approx(whole.forward_backward(data)["loss"], rel=1e-5)
+
+
+def test_both_paths_evaluate_the_same():
+    images = batch(NAMES, 3, 32)["img"]
+    logits = []
+    for path in ("plain", "fast"):
+        trainer = quiet("RESTORE_m", path, NAMES, clip_model("tiny12"))
+        trainer.set_model_mode("eval")
+        with torch.no_grad():
+            logits.append(trainer.model_inference(images))
+    assert torch.allclose(*logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", LISTS)
+def test_class_names(count):
+    names = class_names(count)
+    assert len(names) == len(set(names)) == count
+    assert all(name == name.strip() and name for name in names)
+    ClassPrompts.with_context(names, 4, "a photo of a")  # all fit
+
+
+def test_sentences():
+    assert class_names(3) == class_names(500)[:3]
+    with pytest.raises(ValueError, match="1 to 1000 classes, not for 1001"):
+        class_names(1001)
+    with pytest.raises(ValueError, match="'CoOp' is none of MaPLe"):
+        build("CoOp", "fast", NAMES, clip_model("tiny12"))
+    with pytest.raises(ValueError, match="'slow' is none of plain, fast"):
+        build("MaPLe", "slow", NAMES, clip_model("tiny12"))
