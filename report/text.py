@@ -46,9 +46,9 @@ class Style:
             "std": "± standard deviation over seeds (population, ddof 0, as in the field)",
             "ci95": "± half width of the 95 % interval of the mean over seeds (Student's t)",
         }
-        best = {"plain": "* best of its column", "ansi": "bold: best of its column"}.get(self.bold, "Bold: best.")
+        best = "* best of its column" if self.bold == "plain" else "bold: best of its column"
         said = [spread[self.spread]] if several else []
-        said += [best.rstrip(".")] if any(one.best for one in all_cells(table)) else []
+        said += [best] if any(one.best for one in all_cells(table)) else []
         return f"Accuracy in %; {'; '.join(said)}." if said else "Accuracy in %."
 
 

@@ -38,7 +38,7 @@ def datasets_of(row: Row, has: Callable[[Record], Any]) -> set[str]:
     return base & new
 
 
-def common(named: Named, has: Callable[[Record], Any]) -> tuple[Named, list[str]]:
+def common(named: Named, has: Callable[[Record], Any], figure: str) -> tuple[Named, list[str]]:
     """The rows that compare, and the data sets that all of them have on both halves.
 
     Those are the data sets that at least half as many rows have as the best covered one. Rows that lack any of them are
@@ -49,9 +49,10 @@ def common(named: Named, has: Callable[[Record], Any]) -> tuple[Named, list[str]
     most = max(counts.values(), default=0)
     datasets = {dataset for dataset, count in counts.items() if 2 * count >= most}
     kept = [one for one, part in zip(named, having, strict=True) if part >= datasets and datasets]
+    listed = ", ".join(map(shown, sorted(datasets, key=dataset_order)))
     for one in named:
         if one not in kept and datasets:
-            print(f"{one[0]} lacks runs on both halves of {', '.join(sorted(datasets))}, not drawn", file=sys.stderr)
+            print(f"{figure} leaves out {one[0]}: no runs on both halves of {listed}", file=sys.stderr)
     return kept, sorted(datasets, key=dataset_order)
 
 

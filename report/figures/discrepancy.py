@@ -29,7 +29,7 @@ def draw(tree: Tree, only: list[str] | None = None) -> list[tuple[str, Any]]:
     for backbone, named in by_backbone(methods(tree, "fig3", discrepancy, only)):
         named = [(label, row) for label, row in named if not row.zero_shot]
         zero = [row for row in tree.rows if row.trainer == "ZeroshotCLIP" and row.backbone == backbone]
-        named, datasets = common(named, discrepancy)
+        named, datasets = common(named, discrepancy, "Fig. 3")
         datasets = [one for one in datasets if zero and one in datasets_of(zero[0], accuracy)]
         if datasets and len(named) > 1:
             found.append(("fig3", picture(points(named, zero[0], datasets), where(datasets, backbone))))

@@ -15,7 +15,7 @@ def draw(tree: Tree, only: list[str] | None = None) -> list[tuple[str, Any]]:
     """(file stem, figure) for each backbone."""
     found = []
     for backbone, named in by_backbone(methods(tree, "fig1", true_probability, only)):
-        named, datasets = common(named, true_probability)
+        named, datasets = common(named, true_probability, "Fig. 1")
         if named:
             figure, axes = subplots(1, 2, 7.0, 1.5 + 0.38 * len(named), sharey=True)
             percent = {"probability of the true class, %": lambda one: 100 * true_probability(one)}

@@ -18,7 +18,7 @@ def draw(tree: Tree, only: list[str] | None = None) -> list[tuple[str, Any]]:
     """(file stem, figure) for each backbone."""
     found = []
     for backbone, named in by_backbone(methods(tree, "fig4", shift, only)):
-        named, datasets = common(named, shift)
+        named, datasets = common(named, shift, "Fig. 4")
         if named:
             found.append(("fig4", picture(named, datasets, where(datasets, backbone))))
     return found

@@ -144,5 +144,10 @@ def tile(one: Mistake, address: str | None) -> str:
     )
     return (
         f'<div class="tile">{picture}<b>{escape(one.prediction)}</b><br>is {escape(one.label)}, '
-        f"{100 * one.probability:.1f} %</div>"
+        f"{escape(percent(one.probability))}</div>"
     )
+
+
+def percent(probability: float) -> str:
+    """A probability in percent; a very small one as below the last digit."""
+    return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"

@@ -3,7 +3,7 @@
 from html import escape
 
 from report.names import shown
-from report.records import Record, text
+from report.records import Record, finite, text
 from report.text import with_spread
 
 
@@ -37,11 +37,11 @@ class Runs:
     @staticmethod
     def facts(record: Record) -> list[str]:
         """What else is known of a run, in short."""
-        commit, seconds = text(record.raw.get("git_commit")), record.raw.get("wall_seconds")
+        commit, seconds = text(record.raw.get("git_commit")), finite(record.raw.get("wall_seconds"))
         facts = [f"{record.mode or 'run'}" + (" of a checkpoint from " + shown(record.source) if record.source else "")]
         facts += [f"{record.epoch} epochs"] * (record.epoch is not None)
         facts += [f"commit {commit[:10]}{'-dirty' * commit.endswith('-dirty')}"] * bool(commit)
-        facts += [f"{seconds:.0f} s"] * (isinstance(seconds, int | float) and not isinstance(seconds, bool))
+        facts += [f"{seconds:.0f} s"] if seconds is not None else []
         facts += [text(record.raw.get("device"))] * bool(text(record.raw.get("device")))
         return facts
 

@@ -75,7 +75,7 @@ def test_a_run_that_was_not_tested_is_left_out(put, output, show):
     assert [record.seed for record in read_records(output)] == [1]
 
 
-@pytest.mark.parametrize("command", ["tables", "figures"])
+@pytest.mark.parametrize("command", ["tables", "figures", "html"])
 def test_an_empty_tree_gets_a_sentence(output, show, tmp_path, command):
     code, out, err = show(command, output, "-o", tmp_path / "there")
     assert (code, out) == (2, "") and err.startswith("error: There is no metrics.json below")
