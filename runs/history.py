@@ -7,6 +7,7 @@ from typing import Any
 
 from dassl.utils import MetricMeter
 
+from runs.directory import Claim
 from runs.record import finite, write_atomically
 from runs.shift import AT_ONCE, ShiftMeter, measures_shift, spread
 
@@ -16,14 +17,14 @@ SAVED = "history"
 
 
 class History:
-    """Listens to the training of `trainer` and rewrites history.json in `directory` at the end of each epoch.
+    """Listens to the training of `trainer` and rewrites history.json in the claimed directory after each epoch.
 
     It is written before the epoch's checkpoint: a run killed between the two trains the epoch again, and drops the
     entry. Nothing here draws a random number.
     """
 
-    def __init__(self, trainer: Any, directory: Path) -> None:
-        self.trainer, self.path = trainer, directory / "history.json"
+    def __init__(self, trainer: Any, claim: Claim) -> None:
+        self.trainer, self.claim, self.path = trainer, claim, claim.directory / "history.json"
         self.entries: list[dict[str, Any]] = []
         self.images = 0
         self.start()
@@ -64,6 +65,7 @@ class History:
             "feature_shift": self.epoch_shift(),
         }
         self.entries = [one for one in self.entries if one["epoch"] <= trainer.epoch] + [entry]
+        self.claim.check()
         write_atomically(self.path, json.dumps(finite(self.entries), indent=1) + "\n")
 
     def watched_step(self, *batches: Any) -> dict[str, float]:

@@ -75,7 +75,7 @@ class Run:
 
     def execute(self) -> None:
         """Train, or evaluate, and complete the record."""
-        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.directory)
+        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.claim)
         if self.args.eval_only:
             self.trainer.test()
         elif not self.args.no_train:
