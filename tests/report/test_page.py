@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -120,7 +121,9 @@ def test_the_page_needs_nothing_and_lets_nothing_in(rich, write):
 def test_markup_in_a_record_is_text(put, output, write, quick):
     evil = "</script><script>alert(1)</script>\"'<img src=x onerror=alert(1)>"
     run = put("CoOp", "base", 1, 60.0, experiment=evil, command=["train.py", evil], device=evil, backbone=evil)
-    put("CoOp", "base", 2, 60.0, classnames=[evil], per_class_accuracy=[1.0], trainer=evil, dataset=evil)
+    other = put("CoOp", "base", 2, 60.0, classnames=[evil], per_class_accuracy=[1.0])
+    record = json.loads((other / "metrics.json").read_text()) | {"trainer": evil, "dataset": evil}
+    (other / "metrics.json").write_text(json.dumps(record))
     (run / "log.txt").write_text(evil)
     text = write(output)[0]
     page = Page(text)

@@ -1,6 +1,9 @@
 """Records of both schemas; damaged, unfinished and missing ones; what protocol a run without one belongs to."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +85,10 @@ def test_an_empty_tree_gets_a_sentence(output, show, tmp_path, command):
     code, _, err = show(command, output / "no", "-o", tmp_path / "there")
     assert code == 2 and err.startswith("error: There is no directory")
     assert not (tmp_path / "there").exists()
+
+
+def test_reading_needs_neither_torch_nor_a_trainer():
+    """Tables of a thousand runs are there at once, also where no GPU library is installed."""
+    code = "import sys, report.__main__, report.page.document; print({'torch', 'dassl', 'trainers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "set()\n", done.stderr
