@@ -78,7 +78,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, sweep.stop)
-    return sweep.run()
+    try:
+        return sweep.run()
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def absolute(path: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sweeps.board import Board
-from sweeps.perform import Manner, Outcome, Processes, environment_of, perform
+from sweeps.perform import Manner, Outcome, Processes, environment_of, keep_last, perform
 from sweeps.plan import Plan, slug
 from sweeps.run import Run
 from sweeps.state import finished, in_use
@@ -53,6 +53,8 @@ class Local:
 
     def run(self) -> None:
         """Go through the plan, until all is done or broken, or `processes` was told to stop."""
+        for run in self.board.of("done"):
+            self.tidy(run)
         with ThreadPoolExecutor(max_workers=len(self.slots)) as pool:
             while True:
                 self.collect()
@@ -84,6 +86,9 @@ class Local:
                 continue
             slot = self.slots.pop(0)
             log = self.folder / "logs" / f"{name_of(run)}.txt"
+            self.extra(run).unlink(missing_ok=True)
+            if run.trains and not run.keeps:
+                self.extra(run).touch()
             self.board.set(run, "running")
             environment = environment_of(run, slot)
             future = submit(perform, run, self.manner, self.processes, environment, log)
@@ -108,11 +113,22 @@ class Local:
             if not done and not holder:
                 return claim
             if done:
+                self.tidy(run)
                 self.board.set(run, "done")
             else:
                 self.wait(run, holder)
         claim.release()
         return None
+
+    def extra(self, run: Run) -> Path:
+        """A mark: this training keeps every checkpoint for resuming only; not there if somebody asked for them."""
+        return self.folder.parent / "locks" / f"{name_of(run)}.extra"
+
+    def tidy(self, run: Run) -> None:
+        """Remove the extra checkpoints of a training that ended after its sweep was killed."""
+        if self.extra(run).exists():
+            keep_last(run.directory, run.epochs)
+            self.extra(run).unlink(missing_ok=True)
 
     def wait(self, run: Run, holder: str) -> None:
         """Leave the run to whoever is at it, and look again later: it may be killed, or done."""
@@ -125,7 +141,12 @@ class Local:
             run, slot, claim = self.going.pop(future)
             claim.release()
             self.slots.append(slot)
-            outcome = future.result()
+            try:
+                outcome = future.result()
+            except OSError as error:  # its output cannot be written, or its interpreter not be started
+                outcome = Outcome("broken", lines=(str(error),))
+            if outcome.kind == "done":
+                self.extra(run).unlink(missing_ok=True)
             if outcome.kind == "busy":
                 self.wait(run, outcome.lines[-1])
             else:

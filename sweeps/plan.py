@@ -72,6 +72,7 @@ class Method:
         self.epochs = row.epochs if self.learns else None  # what learns nothing has none
         self.seeds = row.seeds if self.learns else (1,)  # and one result for all seeds
         self._settled: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
+        self._alike: dict[tuple[str, str, str], CfgNode] = {}
 
     def runs(self) -> Iterator[Run]:
         """Training and evaluations, data set by data set, seed by seed."""
@@ -100,6 +101,16 @@ class Method:
         if name not in there:
             raise ValueError(unknown(f"configuration of {trainer}", name, there))
         return (folder / f"{name}.yaml").relative_to(REPOSITORY)
+
+    def configuration(self, kind: tuple[str, str, str], arguments: list[str], directory: str, seed: int) -> CfgNode:
+        """The configuration of train.py's `arguments`: built once for each `kind` of run, which seeds share."""
+        if kind not in self._alike:
+            self._alike[kind] = configure(arguments, self.row.label)
+        cfg = self._alike[kind].clone()
+        cfg.defrost()
+        cfg.SEED, cfg.OUTPUT_DIR = seed, directory
+        cfg.freeze()
+        return cfg
 
     def settled(self, dataset: str, arguments: list[str]) -> tuple[dict[str, Any], str]:
         """The row's options that change anything on this data set, and the tag they give its directories.
@@ -193,9 +204,10 @@ class OneSeed:
                 mode += ["--model-dir", checkpoint.directory, "--load-epoch", str(checkpoint.epochs)]
         rest = pairs({key: value for key, value in options.items() if key != KEEP})
         argv = [*command, "--output-dir", directory, *files, *mode, *data, *rest]
-        cfg = configure(argv[1:], row.label)
-        method.configs[directory] = cfg
         verb = "train" if checkpoint is None else "test"
+        cfg = method.configs[directory] = method.configuration(
+            (verb, self.dataset, subset), argv[1:], directory, self.seed
+        )
         words = [row.trainer, *([tag] if tag else []), self.dataset, subset]
         shots = [f"{self.shots} shots"] if checkpoint is None and self.shots != 16 else []
         return Run(

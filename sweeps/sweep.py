@@ -42,7 +42,8 @@ class Sweep:
         self.folder = Path(self.output, "sweeps", self.spec["name"])
         devices = gpus() if self.args.launcher == "local" else []
         self.jobs = self.args.jobs or max(1, len(devices))
-        self.board = Board(self.plan, stdout_view(self.spec["name"]), Clock(self.jobs))
+        at_once = self.args.jobs or len(self.plan.runs) if self.args.launcher == "slurm" else self.jobs
+        self.board = Board(self.plan, stdout_view(self.spec["name"]), Clock(at_once))
         if not self.args.dry_run:
             self.launcher = self.make_launcher(devices)
 

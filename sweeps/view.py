@@ -130,7 +130,7 @@ def describe(board: Board, run: Run, before: str) -> str | None:
     if state == "done":
         return f"{run.title}: {accuracy(run)}, done {'by another process' if before == 'elsewhere' else 'before'}"
     if state == "broken":
-        return f"{run.title}: broken: {outcome.lines[-1]}"
+        return f"{run.title}: broken: {' '.join(outcome.lines[-2:])}"
     if state == "not run":
         return f"{run.title}: not run, for its training broke"
     if state == "elsewhere":

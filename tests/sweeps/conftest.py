@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +81,11 @@ class Bench:
             write_record(record | {"complete": True, "accuracy": 50.0, "wall_seconds": 2.0}, directory)
         self.plan = plan
         return self
+
+    def run_at(self, place: str):
+        """The run whose directory is `place` below the output."""
+        run = self.plan.runs[f"{self.prepared}/{place}"]
+        return replace(run, directory=f"{self.output}/{place}")
 
     def behave(self, pattern: str, what: str | int, times: int = 99) -> None:
         """What the runs whose directory holds `pattern` do at their first attempts."""

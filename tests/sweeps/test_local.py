@@ -91,6 +91,18 @@ def test_only_the_last_checkpoint_stays(bench):
     assert sorted(path.name for path in kept) == ["model.pth.tar-1", "model.pth.tar-10"]
 
 
+def test_checkpoints_of_a_training_that_outlived_its_sweep(bench):
+    bench.write(SMALL)
+    bench()
+    run = bench.run_at(TRAIN)
+    older = (bench.output / TRAIN / "prompts/model.pth.tar-1", bench.output / TRAIN2 / "prompts/model.pth.tar-1")
+    for file in older:
+        file.write_text("kept for resuming, or asked for")
+    (bench.output / "sweeps/locks" / f"{name_of(run)}.extra").touch()  # as a killed sweep leaves it
+    assert bench().code == 0
+    assert [file.exists() for file in older] == [False, True]
+
+
 def test_what_breaks_now_and_then_is_tried_again(bench):
     bench.write(SMALL)
     bench.behave(TRAIN, 1, times=2)
@@ -185,11 +197,9 @@ def test_asked_twice_it_ends_at_once(bench):
 
 def test_a_run_of_another_sweep_is_left_to_it(bench):
     bench.write(SMALL)
-    run = next(run for run in bench.plan.runs.values() if run.directory.endswith(TRAIN))
     locks = bench.output / "sweeps/locks"
     locks.mkdir(parents=True)
-    mine = name_of(type(run)(**{**run.__dict__, "directory": f"{bench.output}/{TRAIN}"}))
-    other = FileLock(locks / mine, thread_local=False)
+    other = FileLock(locks / name_of(bench.run_at(TRAIN)), thread_local=False)
     other.acquire()
 
     def finish_it():
