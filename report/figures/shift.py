@@ -68,7 +68,7 @@ def lines(axis: Any, named: Named, datasets: list[str], subset: str, tower: str)
         axis.plot(blocks, mean, label=label, **style)
         low, high = ([value + sign * width for value, width in zip(mean, spread, strict=True)] for sign in (-1, 1))
         axis.fill_between(blocks, [max(value, 0) for value in low], high, color=style["color"], alpha=0.15, linewidth=0)
-    axis.set_xticks(range(1, deepest + 1, 1 if deepest < 13 else 2))
+    axis.set_xticks(range(1, deepest + 1, 1 if deepest < 10 else 2))
 
 
 def accuracies(axis: Any, named: Named, datasets: list[str], subset: str) -> None:

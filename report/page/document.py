@@ -84,8 +84,9 @@ def picture(stem: str, figure: Any) -> str:
     figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
     close(figure)
     address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    name = caption(stem)
-    return f'<figure><img src="{address}" alt="{escape(name)}"><figcaption>{escape(name)}</figcaption></figure>'
+    name, width = caption(stem), f"--w:{80 * figure.get_figwidth():.0f}px"  # on a phone it is not made illegible
+    image = f'<img src="{address}" alt="{escape(name)}" style="{width}">'
+    return f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>"
 
 
 def caption(stem: str) -> str:
