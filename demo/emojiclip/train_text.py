@@ -73,10 +73,12 @@ def tokenise(phrases: list[str]) -> Tensor:
     return clip.tokenize(phrases, truncate=True)
 
 
-def zero_shot(text: Text, features: Tensor, labels: Tensor, names: list[str], template: str = PLAIN) -> Tensor:
-    """Cosines (N, K) of normalised picture features with class names, for pictures that are of a class (label >= 0)."""
+def zero_shot(model: CLIP, text: Text, features: Tensor, names: list[str]) -> Tensor:
+    """Cosines (N, K) of normalised picture features (N, D) with K class names, whose tokens need not be in captions."""
+    put_back(model, text)
     with torch.no_grad():
-        return features[labels >= 0] @ text(tokenise([template.format(name) for name in names]).to(features.device)).T
+        named = model.encode_text(tokenise([PLAIN.format(name) for name in names]).to(features.device))
+        return features @ F.normalize(named, dim=-1).T
 
 
 def class_labels(pictures: Pictures, classes: dict[str, list[str]]) -> Tensor:
@@ -105,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves (--work)")
     parser.add_argument("--file", type=Path, required=True, help="where the finished model goes")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=650)
     parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -133,7 +135,8 @@ def main(argv: list[str] | None = None) -> int:
     text = Text(model, used).to(args.device)
     rng = torch.Generator(args.device).manual_seed(args.seed)
     classes = json.loads((ROOT / "demo" / "emojinet_classes.json").read_text())
-    labels = class_labels(pictures, classes)
+    labels = class_labels(pictures, classes).to(args.device)
+    shown, right = bank[labels >= 0], labels[labels >= 0]
 
     def loss_at(done: float) -> dict[str, Tensor]:
         seed = int(torch.randint(2**31, (1,), generator=rng, device=args.device))
@@ -148,15 +151,14 @@ def main(argv: list[str] | None = None) -> int:
         }
 
     def judge() -> dict[str, float]:
-        found = zero_shot(text, bank, labels, list(classes)).argmax(1)
-        return {"zero-shot": 100 * float((found == labels[labels >= 0].to(found.device)).float().mean())}
+        found = zero_shot(model, text, shown, list(classes)).argmax(1)
+        return {"zero-shot": 100 * float((found == right).float().mean())}
 
     made = optimisers([text], args.lr, 0.01)
     modules = nn.ModuleDict({"text": text})
     fit("text", out, modules, made, Schedule(args.steps), rng, loss_at, judge, args.every, args.until)
     if args.until is None:
-        cosines = zero_shot(text, bank, labels, list(classes))
-        scale = best_scale(cosines, labels[labels >= 0].to(cosines.device))
+        scale = best_scale(zero_shot(model, text, shown, list(classes)), right)
         save(model, text, scale, args.file)
         print(f"{args.file}: {args.file.stat().st_size / 1e6:.1f} MB, logit scale {scale:.0f}")
     return 0
@@ -174,10 +176,16 @@ def draw(captions: Captions, frames: list[str], count: int, rng: random.Random) 
     return phrases, rows
 
 
-def save(model: CLIP, text: Text, scale: float, file: Path) -> None:
-    """The whole as a half-precision state dict, which `clip.model.build_model` rebuilds."""
+def put_back(model: CLIP, text: Text) -> None:
+    """The token vectors that `text` has learnt, where `model` keeps all of them."""
     with torch.no_grad():
         model.token_embedding.weight[text.used] = text.table
+
+
+def save(model: CLIP, text: Text, scale: float, file: Path) -> None:
+    """The whole as a half-precision state dict, which `clip.model.build_model` rebuilds."""
+    put_back(model, text)
+    with torch.no_grad():
         model.logit_scale.fill_(math.log(scale))
     state = {key: value.detach().cpu().half().clone() for key, value in model.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
