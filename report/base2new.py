@@ -151,18 +151,13 @@ def averages(named: list[tuple[str, Row]], datasets: list[str], number: int) -> 
 def published_average(row: Row, datasets: list[str], number: int) -> dict[str, float | None]:
     """The published average over the same data sets: the printed one over all eleven, else taken here."""
     names = [shown(dataset) for dataset in datasets]
-    if len(names) == 11:
-        printed = {metric: published.look_up(number, row, "Average11", metric) for metric in COLUMNS}
-        if all(published.look_up(1, ZERO, name, "base") for name in names):
-            return printed
+    if set(names) == published.eleven():
+        return {metric: published.look_up(number, row, "Average11", metric) for metric in COLUMNS}
     each = {metric: [published.look_up(number, row, name, metric) for name in names] for metric in ("base", "new")}
     if any(value is None for values in each.values() for value in values):
         return dict.fromkeys(COLUMNS)
     base, new = fmean(each["base"]), fmean(each["new"])
     return {"base": base, "new": new, "H": harmonic_mean(base, new)}
-
-
-ZERO = Row("ZeroshotCLIP", [Record(None, "ZeroshotCLIP", "", "", 1, None, backbone="ViT-B/16")])
 
 
 def notes(number: int, blocks: list[Block]) -> list[str]:

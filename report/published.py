@@ -24,6 +24,11 @@ def numbers() -> dict[tuple[str, str, str, str], float]:
         }
 
 
+def eleven() -> set[str]:
+    """The data sets of Table 1, by the paper's names."""
+    return {dataset for setting, _, dataset, _ in numbers() if setting == SETTINGS[1]} - {"Average11"}
+
+
 def published_name(row: Row) -> str:
     """What the list calls the row's method; IVLP stands there with 5 and with 20 epochs."""
     if row.trainer == "IVLP":

@@ -70,6 +70,6 @@ def line(name: str, row: Row, number: int, source: str, targets: list[str]) -> L
     known = [value for value in printed[1:] if value is not None]
     cells.append(cell(average, behind, fmean(known) if len(known) == len(targets) else None))
     counts = sorted({len(part) for part in runs})
-    seeds = "-".join(map(str, {counts[0], counts[-1]})) if len(counts) < 2 else f"{counts[0]}-{counts[-1]}"
+    seeds = f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(counts[0])
     waiting = row.unfinished([source, *targets], ["all"])
     return Line(name, row, cells, seeds + (f" (+{waiting} unfinished)" if waiting else ""))
