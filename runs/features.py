@@ -28,7 +28,12 @@ class Features:
         self.summed += len(text)
 
     def write(self, path: Path, labels: list[int], classnames: list[str]) -> None:
-        """Write image_features (N, D), labels (N,), text_features (K, D), classnames (K,); no pickles, in one step."""
+        """Write image_features (N, D), labels (N,), text_features (K, D), classnames (K,); no pickles, in one step.
+
+        Raises ValueError if there are none: the method's `model_inference` goes round its `test_features`.
+        """
+        if self.text is None:
+            raise ValueError("The method's model_inference does not call test_features: set TEST.SAVE_FEATURES False.")
         text = F.normalize(self.text.float(), dim=-1).half().cpu()
         temporary = path.with_name(f".{path.name}.part")
         with temporary.open("wb") as file:

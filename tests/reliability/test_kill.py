@@ -14,7 +14,7 @@ KILLS = small_run.count(6, 60)
 MODEL = "VLPromptLearner"
 # What another place, or another speed, changes in a record
 DIFFERENT = {"command", "config", "wall_seconds", "train_seconds", "peak_memory_bytes", "seconds", "images_per_second"}
-DIFFERENT |= {"train_images_per_second", "test_images_per_second"}
+DIFFERENT |= {"train_images_per_second", "test_images_per_second", "git_commit"}
 
 
 def outcome(directory):
