@@ -45,8 +45,8 @@ def collect(about: list[dict], names: dict[str, list[str]], motif: Tensor, subgr
     """Phrases of kind "class", "label" and "keyword" for the pictures `about`.
 
     `names` numbers the rows of the learned embeddings `motif` and `subgroup`. A word for several subgroups or motifs
-    aims at their mean. Where subgroups.json speaks of a class it does so in other words than EmojiNet's class names:
-    zero-shot, these are new to the text tower, as a data set's class names are to CLIP.
+    aims at their mean. subgroups.json speaks of subgroups in other words than EmojiNet's class names, so that zero-shot
+    these are no more than words that the emoji's own names and keywords may hold, as in the captions CLIP has read.
     """
     place = {kind: {name: i for i, name in enumerate(found)} for kind, found in names.items()}
     motif, subgroup = F.normalize(motif, dim=-1), F.normalize(subgroup, dim=-1)

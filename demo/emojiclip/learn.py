@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+CURVES = Path(__file__).parent / "curves"
+
 
 class Schedule:
     """What step `i` of `steps` is trained with; a fraction of the whole, so that a shorter run is the same in small."""
@@ -47,6 +49,15 @@ def optimisers(modules: list[nn.Module], lr: float, weight_decay: float) -> list
         for group in optimiser.param_groups:
             group["base"] = group["lr"]
     return made
+
+
+def recorded(name: str, step: int, steps: int, wanted: list[str]) -> dict[str, float] | None:
+    """The losses of the shipped model's training at `step`, if it was of as many steps."""
+    file = CURVES / f"{name}.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    if not lines or lines[-1]["step"] != steps:
+        return None
+    return next(({key: line[key] for key in wanted} for line in lines if line["step"] == step), None)
 
 
 def fit(
@@ -108,6 +119,8 @@ def fit(
                 file.write(json.dumps(line) + "\n")
             left = seconds / step * (schedule.steps - step)
             print(f"{name} {step}/{schedule.steps}, {left / 60:.0f} min left: {line}", flush=True)
+            if told := recorded(name, step, schedule.steps, list(losses)):
+                print(f"    the shipped model at this step: {told}", flush=True)
             state = {
                 "step": step,
                 "steps": schedule.steps,

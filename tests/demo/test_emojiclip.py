@@ -120,6 +120,16 @@ def test_a_checkpoint_of_another_length_is_refused(tmp_path):
         fit("run", tmp_path, modules, made, Schedule(3), rng, loss_at, lambda: {}, every=1)
 
 
+def test_the_shipped_models_curves_stand_beside_a_training_of_the_same_length():
+    import learn
+
+    rows = [json.loads(line) for line in (learn.CURVES / "vision.jsonl").read_text().splitlines()]
+    assert learn.recorded("vision", 100, rows[-1]["step"], ["motif"]) == {"motif": rows[0]["motif"]}
+    assert learn.recorded("vision", 100, rows[-1]["step"] + 1, ["motif"]) is None
+    assert learn.recorded("vision", 101, rows[-1]["step"], ["motif"]) is None
+    assert [row["step"] for row in rows[:2]] == [100, 200] and rows[-1]["subgroup"] < rows[0]["subgroup"]
+
+
 def test_the_rate_warms_up_and_falls_to_nothing_without_restarts():
     from learn import Schedule
 
