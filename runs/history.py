@@ -39,6 +39,7 @@ class History:
     def start(self) -> None:
         """Forget what was summed up."""
         self.meters = MetricMeter()
+        self.other: set[str] | None = None  # names of what is logged besides losses; known once a step was made
         self.shift = ShiftMeter(self.trainer) if measures_shift(self.trainer) else None
 
     # ---- in place of the trainer's own ----
@@ -53,7 +54,7 @@ class History:
         self.run_epoch()
         seconds = time.perf_counter() - began
         means = {name: meter.avg for name, meter in self.meters.meters.items()}
-        other = set(trainer.logged()) if hasattr(trainer, "logged") else set()
+        other = self.other or set()
         entry = {
             "epoch": trainer.epoch + 1,
             "seconds": round(seconds, 3),
@@ -72,6 +73,8 @@ class History:
         """`trainer.forward_backward`."""
         summary = self.step(*batches)
         self.meters.update(summary)
+        if self.other is None:
+            self.other = set(self.trainer.logged()) if hasattr(self.trainer, "logged") else set()
         self.images += len(batches[0]["label"])
         return summary
 
@@ -101,11 +104,12 @@ class History:
     def state(self) -> dict[str, Any]:
         """The sums as plain numbers."""
         shift = None if self.shift is None else [self.shift.text.state(), self.shift.vision.state()]
-        return {"meters": self.meters.state(), "shift": shift}
+        return {"meters": self.meters.state(), "shift": shift, "other": sorted(self.other or ())}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.meters.load_state(state["meters"])
+        self.other = set(state["other"])
         if self.shift is not None and state["shift"] is not None:
             for statistics, saved in zip((self.shift.text, self.shift.vision), state["shift"], strict=True):
                 statistics.load(saved, self.trainer.device)
