@@ -1,5 +1,6 @@
 """The loop both towers are trained by: schedule, progress, checkpoint, resume. One seed makes all that is random."""
 
+import argparse
 import json
 import math
 import time
@@ -10,6 +11,20 @@ import torch
 from torch import Tensor, nn
 
 CURVES = Path(__file__).parent / "curves"
+
+
+def options(description: str, batch: int, lr: float, every: int) -> argparse.ArgumentParser:
+    """The command line that both stages share, with their own defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="where artwork.py and words.py have put their files")
+    parser.add_argument("--out", type=Path, help="folder of checkpoints and curves (--work)")
+    parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--every", type=int, default=every, help="steps between two lines, and two checkpoints")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
 
 
 class Schedule:

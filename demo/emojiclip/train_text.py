@@ -5,7 +5,6 @@ python demo/emojiclip/train_text.py --work build/emojiclip --file promptclip/wei
 Needs what artwork.py, words.py and train_vision.py make. The same command goes on after a stop.
 """
 
-import argparse
 import json
 import math
 import random
@@ -19,7 +18,7 @@ from augment import normalise, on_white
 from blocks import through
 from captions import FRAMES, PLAIN, Captions, collect, templates
 from clip.model import CLIP
-from learn import Schedule, fit, optimisers
+from learn import Schedule, fit, optimisers, options
 from torch import Tensor, nn
 from torch.nn import functional as F
 from train_vision import DIMENSIONS, LAYERS, PATCH, SIZE, Pictures
@@ -103,17 +102,9 @@ def best_scale(cosines: Tensor, labels: Tensor) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Train to the end, write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="folder of checkpoints and curves (--work)")
+    parser = options(__doc__, batch=256, lr=2e-3, every=50)
     parser.add_argument("--file", type=Path, required=True, help="where the finished model goes")
     parser.add_argument("--steps", type=int, default=650)
-    parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--every", type=int, default=50)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     out = args.out or args.work
     torch.manual_seed(args.seed)

@@ -6,7 +6,6 @@ Needs what artwork.py makes. Checkpoint, loss curve and result lie in --work (vi
 goes on after a stop. One thread a process is fastest on a CPU.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from augment import augment, normalise, on_white
-from learn import Schedule, fit, optimisers
+from learn import Schedule, fit, optimisers, options
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vision import build_vision, encode
@@ -73,17 +72,9 @@ def accuracy(visual: nn.Module, table: Tensor, pictures: Pictures, stride: int) 
 
 def main(argv: list[str] | None = None) -> int:
     """Train to the end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="folder of checkpoint and curve (--work)")
+    parser = options(__doc__, batch=256, lr=4e-3, every=100)
     parser.add_argument("--samples", type=int, default=620_000, help="pictures seen in the whole training")
-    parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--every", type=int, default=100)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     out = args.out or args.work
     out.mkdir(parents=True, exist_ok=True)
