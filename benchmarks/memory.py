@@ -4,10 +4,13 @@ A plain step that would not fit is not run: its peak is the straight line throug
 """
 
 import contextlib
+import functools
 import io
 import json
 import subprocess
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -34,22 +37,23 @@ def main(argv: list[str] | None = None) -> list[dict]:
         result = step(args.methods[0], args.one, args.classes[0], args.device, args.checkpointing, random_clip())
         print(json.dumps(result))
         return [result]
-    rows = [row(method, count, args) for count in args.classes for method in args.methods]
+    spawned = functools.cache(functools.partial(spawn, args=args))  # the points of a line serve all its lists
+    rows = [row(method, count, args.largest, spawned) for count in args.classes for method in args.methods]
     print(table(rows, args.markdown))
     print(f"MiB above the weights; ~: line through plain steps of {args.largest // 2} and {args.largest} classes")
     print(where(args))
     return rows
 
 
-def row(method: str, count: int, args) -> dict:
-    """Peaks of one method and list."""
-    fast = spawn(method, "fast", count, args)
-    extended = count > args.largest
+def row(method: str, count: int, largest: int, spawn: Callable[[str, str, int], dict[str, int]]) -> dict:
+    """Peaks of one method and list; `spawn` measures one step, `largest` is the longest list of a plain one."""
+    fast = spawn(method, "fast", count)
+    extended = count > largest
     if extended:
-        points = {k: spawn(method, "plain", k, args) for k in (args.largest // 2, args.largest)}
+        points = {k: spawn(method, "plain", k) for k in (largest // 2, largest)}
         plain = {key: line({k: one[key] for k, one in points.items()}, count) for key in fast}
     else:
-        plain = spawn(method, "plain", count, args)
+        plain = spawn(method, "plain", count)
     shown = {}
     for key, title in (("saved", "kept for backward"), ("peak", "peak")):
         shown[f"{title}, plain"] = f"{'~' * extended}{plain[key] / 2**20:,.0f}"
@@ -58,7 +62,7 @@ def row(method: str, count: int, args) -> dict:
     return {"classes": f"{count} ({LISTS[count][1]})" if count in LISTS else count, "method": method} | shown
 
 
-def spawn(method: str, path: str, count: int, args) -> dict[str, int]:
+def spawn(method: str, path: str, count: int, args: Namespace) -> dict[str, int]:
     """`step` in a fresh process."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.memory", "--one", path, "--methods", method]
     command += ["--classes", str(count), "--device", args.device, "--threads", str(args.threads)]
