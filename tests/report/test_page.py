@@ -155,7 +155,8 @@ def test_the_worst_mistakes_with_their_pictures(rich, write, quick, tmp_path):
 def test_missing_pictures_are_told(rich, write, quick, tmp_path):
     text, err = write(rich, "--data", tmp_path)
     assert text.count("image not found") == 2
-    assert f"1 images of mistakes are not below {tmp_path}," in err and "name their root with --data" in err
+    told = next(line for line in err.splitlines() if "images of mistakes" in line)
+    assert "1 images of mistakes are not below" in told and str(tmp_path) in told and "with --data" in told
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "pets/../../secret.png", "pets/no.png\0", "link.png"])
