@@ -7,13 +7,13 @@ from pathlib import Path
 
 from report.records import read_json
 
-ABLATIONS = {"table4", "table5", "fig4"}
+ABLATIONS = {"table4", "table5", "fig4", "choices"}
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """`serves`: the tables and figures it is for, by its name (demo_table1, table2_3, fig4: {"fig4"}); `rows`: label to
-    resolved run directories.
+    """`serves`: the tables and figures it is for, by its name (demo_table1, table2_3, fig4: {"fig4"}, choices); `rows`:
+    label to resolved run directories.
     """
 
     name: str
@@ -44,4 +44,5 @@ def read_sweep(file: Path) -> Sweep | None:
         print(f"{file} is damaged, its labels are left out", file=sys.stderr)
         return None
     named = re.findall(r"(table|fig)(?:ure)?_?(\d(?:_\d)*)", file.stem)
-    return Sweep(file.stem, frozenset(f"{kind}{n}" for kind, numbers in named for n in numbers.split("_")), rows)
+    serves = {f"{kind}{n}" for kind, numbers in named for n in numbers.split("_")}
+    return Sweep(file.stem, frozenset(serves | set(re.findall("choices", file.stem))), rows)
