@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 NORMS = ("fro", "rms", "relative")
 
@@ -28,6 +29,28 @@ class FeatureShift(NamedTuple):
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""
     return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).square().sum(dim)
+
+
+class SquareDistance(torch.autograd.Function):
+    """Squared distance of each token of y (B, M, W) to that of x (B, N, W), N >= M, (B, M).
+
+    One difference is kept, and turned into either gradient with one pass over it; a trainer's step has one for every
+    block of both towers.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor) -> Tensor:
+        moved = x[:, : y.shape[1]] - y
+        ctx.save_for_backward(moved)
+        ctx.behind = x.shape[1] - y.shape[1]
+        return square_sum(moved, -1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        (moved,) = ctx.saved_tensors
+        grad_y = (moved * (-2 * grad)[..., None]).to(moved.dtype)
+        grad_x = F.pad(-grad_y, (0, 0, 0, ctx.behind)) if ctx.behind else -grad_y
+        return grad_x, grad_y if ctx.needs_input_grad[1] else None
 
 
 def root(squares: Tensor) -> Tensor:

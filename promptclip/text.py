@@ -7,7 +7,7 @@ from torch import Tensor
 from promptclip.block import attend, finish, project, project_learned, project_some
 from promptclip.memory import running
 from promptclip.packing import Layout
-from promptclip.shift import FeatureShift, root, square_sum
+from promptclip.shift import FeatureShift, SquareDistance, root
 
 
 class TextTower:
@@ -105,7 +105,7 @@ class TextTower:
             return out, None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
             bare = finish(block, x, _attend(layout, qkv, layout.bare_prefix_mask, layout.bare_suffix_mask))
-        return out, _shift_norm(layout, out - bare)
+        return out, _shift_norm(layout, SquareDistance.apply(out, bare))
 
     @staticmethod
     def _last_block(block: torch.nn.Module, layout: Layout, x: Tensor) -> Tensor:
@@ -136,9 +136,9 @@ def _each(mask: Tensor, keys: Tensor) -> Tensor:
     return mask if len(mask) == 1 else mask.repeat(len(keys) // len(mask), 1, 1, 1)
 
 
-def _shift_norm(layout: Layout, moved: Tensor) -> Tensor:
-    """(K,) Frobenius norm of the shift (G, N, W) at the tokens not learned, each class counting the shared prefix."""
-    squares = square_sum(moved, -1) * (layout.slot < 0)  # (G, N)
+def _shift_norm(layout: Layout, squares: Tensor) -> Tensor:
+    """(K,) norm of the shift, of which `squares` (G, N), at the tokens not learned; each class counts the prefix."""
+    squares = squares * (layout.slot < 0)
     shared, suffix = squares.split([layout.shape[0], len(layout.row)], dim=1)
     own = suffix.new_zeros(len(suffix), len(layout.end)).index_add(1, layout.row, suffix)
     return root(own + shared.sum(1, keepdim=True)).mean(0)

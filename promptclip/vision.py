@@ -8,7 +8,7 @@ from promptclip.block import attend, finish, project, project_learned, project_s
 from promptclip.memory import running
 from promptclip.prompts import is_vit
 from promptclip.shared_attention import attend_with_and_without
-from promptclip.shift import FeatureShift, root, square_sum
+from promptclip.shift import FeatureShift, SquareDistance, root
 
 
 class VisionTower:
@@ -91,7 +91,7 @@ class VisionTower:
         out = finish(block, x, attended)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
             bare = finish(block, x[:, :words], bare)
-        return out, root(square_sum(out[:, :words] - bare, (1, 2)))
+        return out, root(SquareDistance.apply(out, bare).sum(1))
 
     @staticmethod
     def _last_block(block: torch.nn.Module, x: Tensor) -> Tensor:
