@@ -33,7 +33,7 @@ METHODS = {
     "RESTORE_p": "vit_b16_c4_ep10_batch4",
 }
 GEOMETRY = (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)  # ViT-B/16, as clip.model.CLIP takes it
-PATHS = ("plain", "fast")
+PATHS = ("plain", "fast", "graph")  # graph: fast, each step the replay of a CUDA graph
 
 
 def class_names(count: int) -> list[str]:
@@ -57,7 +57,7 @@ def random_clip(geometry: tuple = GEOMETRY, dtype: torch.dtype = torch.float32) 
 def build(
     method: str, path: str, names: list[str], model: CLIP, device: str = "cpu", slice_size: int = 0, options: list = ()
 ) -> PromptTrainer:
-    """The method's trainer with its published settings, on random weights, over the fast towers or the plain path.
+    """The method's trainer with its published settings, on random weights, its steps taking the path.
 
     The text teacher of PromptSRC, which is computed once a run, is random here.
 
@@ -72,7 +72,8 @@ def build(
     cfg = default_config()
     merge_file(cfg, ROOT / "configs" / "trainers" / method / f"{METHODS[method]}.yaml")
     size = model.visual.input_resolution
-    cfg.merge_from_list(["TRAINER.NAME", method, "INPUT.SIZE", (size, size), "USE_CUDA", device != "cpu", *options])
+    cfg.merge_from_list(["TRAINER.NAME", method, "INPUT.SIZE", (size, size), "USE_CUDA", device != "cpu"])
+    cfg.merge_from_list(["MODEL.CUDA_GRAPH", path == "graph", *options])
     cfg.TRAINER[trainer_class.node].PREC = "fp32" if device == "cpu" else cfg.TRAINER[trainer_class.node].PREC
     cfg.freeze()
     torch.manual_seed(1)

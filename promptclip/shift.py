@@ -25,6 +25,10 @@ class FeatureShift(NamedTuple):
     norm: Tensor
     entries: Tensor
 
+    def detach(self) -> "FeatureShift":
+        """The same numbers without the pass that made them."""
+        return FeatureShift(self.norm.detach(), self.entries)
+
 
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""

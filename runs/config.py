@@ -34,6 +34,7 @@ def default_config() -> CfgNode:
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
     # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
     cfg.MODEL.CHECKPOINTING = "auto"
+    cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU there is nothing to capture
     # What the record holds besides the result (docs/records.md); none of it changes a result
     cfg.TEST.SHIFT_IMAGES = 256  # test images that feature_shift is measured on at the end; 0: not measured
     cfg.TEST.SAVE_FEATURES = False  # features.npz of the test images and classes

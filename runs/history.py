@@ -30,8 +30,6 @@ class History:
         self.start()
         self.run_epoch, self.step = trainer.run_epoch, trainer.forward_backward
         trainer.run_epoch, trainer.forward_backward = self.watched_epoch, self.watched_step
-        if hasattr(trainer, "observe"):
-            self.observe, trainer.observe = trainer.observe, self.watched_observe
         if hasattr(trainer, "save_inside_epoch"):  # upstream's Dassl does not stop inside an epoch
             self.save, self.go_on = trainer.save_inside_epoch, trainer.go_on_inside_epoch
             trainer.save_inside_epoch, trainer.go_on_inside_epoch = self.watched_save, self.watched_go_on
@@ -76,13 +74,9 @@ class History:
         if self.other is None:
             self.other = set(self.trainer.logged()) if hasattr(self.trainer, "logged") else set()
         self.images += len(batches[0]["label"])
-        return summary
-
-    def watched_observe(self, image_shift: Any, text_shift: Any) -> None:
-        """`trainer.observe`, which a method calls in its steps with the shift, if it measures that."""
-        self.observe(image_shift, text_shift)
         if self.shift is not None:
-            self.shift.add(image_shift, text_shift)
+            self.shift.add(*self.trainer.shifts)
+        return summary
 
     def watched_save(self, batches: int, start_rng: dict[str, Any], meters: MetricMeter) -> None:
         """`trainer.save_inside_epoch`, the sums so far going into the checkpoint along with the log's meters."""

@@ -30,6 +30,7 @@ WITHOUT_EFFECT = frozenset(
         "DATALOADER.TEST.NUM_WORKERS",
         "DATASET.ROOT",
         "MODEL.CHECKPOINTING",
+        "MODEL.CUDA_GRAPH",
         "OUTPUT_DIR",
         "RESUME",
         "TEST.COMPUTE_CMAT",

@@ -33,8 +33,8 @@ class ProGrad(CoOp):
         distilled = -(teacher * (logits / t).log_softmax(-1)).sum(-1).mean() * t * t
         return {"xe_loss": F.cross_entropy(logits, labels), "kl_loss": distilled}
 
-    def update(self, losses: dict[str, Tensor]) -> Tensor:
-        """Two gradients, the conflicting part taken out, one step; shows the cross-entropy."""
+    def backward(self, losses: dict[str, Tensor]) -> Tensor:
+        """Two gradients, the conflicting part taken out; shows the cross-entropy."""
         parameters = list(self.learner.parameters())
         ours = torch.autograd.grad(losses["xe_loss"], parameters, retain_graph=True)
         theirs = torch.autograd.grad(losses["kl_loss"], parameters)
@@ -42,5 +42,4 @@ class ProGrad(CoOp):
             direction = k / k.norm().clamp_min(torch.finfo(k.dtype).tiny)
             conflict = (g * direction).sum().clamp(max=0)
             parameter.grad = g - self.options.LAMBDA * conflict * direction
-        self.optim.step()
         return losses["xe_loss"]

@@ -1,5 +1,6 @@
 """What all prompt-learning trainers share: a frozen CLIP, a learnable part, named losses, evaluation, checkpoints."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from yacs.config import CfgNode
 from promptclip import ClassPrompts, FeatureShift, PromptedCLIP, load_clip
 from promptclip.memory import decide, free_bytes
 from promptclip.prompts import is_vit
+from trainers.cuda_graph import CudaRecorder, GraphedStep
 from trainers.precision import Precision
 from trainers.published import learned_part, mismatch, names, rename
 
@@ -41,6 +43,7 @@ class PromptTrainer(TrainerX):
         learns: first names of the learnable parameters, which tell a checkpoint's method.
         training_only: beginnings of the keys that only training needs; a checkpoint to be tested may lack them.
         unused: parameters that published checkpoints of this method hold but never use.
+        shifts: the last training step's, (image, text), where measured.
     """
 
     node = ""
@@ -52,6 +55,7 @@ class PromptTrainer(TrainerX):
     learns: tuple[str, ...] = ()
     training_only: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    shifts: tuple[FeatureShift | None, FeatureShift | None] = (None, None)
 
     @classmethod
     def extend_cfg(cls, cfg: CfgNode) -> None:
@@ -118,6 +122,9 @@ class PromptTrainer(TrainerX):
         self.optim = build_optimizer(self.learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.model_name, self.learner, self.optim, self.sched)
+        self.step = self.gradients
+        if self.clip.device.type == "cuda" and cfg.MODEL.get("CUDA_GRAPH", True):
+            self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
 
     def prepare(self) -> None:
         """Hook: compute what stays fixed during the run (a teacher's text features), on the device."""
@@ -153,6 +160,7 @@ class PromptTrainer(TrainerX):
         image, image_shift = self.clip.encode_image(images, prompts.vision, self.tracks_shift)
         text, text_shift = self.encode_text(prompts.text, self.tracks_shift)
         self.observe(image_shift, text_shift)
+        self.shifts = image_shift and image_shift.detach(), text_shift and text_shift.detach()
         return Features(self.correct_image(image), self.correct_text(text), image_shift, text_shift)
 
     def encode_text(self, prompts: list[Tensor | None], shift: bool = False) -> tuple[Tensor, FeatureShift | None]:
@@ -174,42 +182,55 @@ class PromptTrainer(TrainerX):
         """Named losses whose sum is minimised."""
         return {"ce": F.cross_entropy(logits, labels)}
 
-    def logged(self) -> dict[str, float]:
-        """Hook: further numbers for the training line and TensorBoard."""
+    def logged(self) -> dict[str, Tensor]:
+        """Hook: further numbers for the training line and TensorBoard, scalars on the device."""
         return {}
 
     def forward_backward(self, batch: dict) -> dict[str, float]:
-        """One step on a batch; returns what the training line shows."""
-        images, labels = self.parse_batch_train(batch)
+        """One step on a batch; returns what the training line shows. The device is waited for once."""
+        numbers = self.step(*self.parse_batch_train(batch)).tolist()
+        summary = dict(zip(self.named, numbers, strict=True))
+        self._check_finite({name: summary[name] for name in self.terms})
+        self.apply()
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        if len(self.terms) == 1:
+            del summary[self.terms[0]]  # it is the loss
+        return summary
+
+    def gradients(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Forward and backward pass: sets the gradients, and returns (M,) numbers, whose names go to `self.named`.
+
+        Nothing here waits for the device or asks it for a value, so that a graph can repeat it (`cuda_graph.py`).
+        """
+        self.optim.zero_grad()
         with self.precision.autocast():
             features = self.encode(images)
             logits = self.clip.logits(features.image, features.text).float()
             losses = self.losses(features, logits, images, labels)
-        self._check_finite(losses)
-        total = self.update(losses)
-        summary = {"loss": total.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()}
-        if len(losses) > 1:
-            summary |= {name: value.item() for name, value in losses.items()}
-        summary |= self.logged()
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-        return summary
+        total = self.backward(losses)
+        numbers = {"loss": total, "acc": compute_accuracy(logits.detach(), labels)[0]} | losses | self.logged()
+        self.terms, self.named = tuple(losses), tuple(numbers)
+        return torch.stack([value.detach().reshape(()) for value in numbers.values()])
 
-    def update(self, losses: dict[str, Tensor]) -> Tensor:
-        """Backward and one optimiser step; returns the loss that is shown."""
+    def backward(self, losses: dict[str, Tensor]) -> Tensor:
+        """Set the gradients; returns the loss that is shown."""
         total = torch.stack(list(losses.values())).sum()
-        self.optim.zero_grad()
-        if self.precision.scaler:
-            self.precision.scaler.scale(total).backward()
-            self.precision.scaler.step(self.optim)
-            self.precision.scaler.update()
-        else:
-            total.backward()
-            self.optim.step()
+        scaler = self.precision.scaler
+        (scaler.scale(total) if scaler else total).backward()
         return total
 
-    def _check_finite(self, losses: dict[str, Tensor]) -> None:
-        bad = [name for name, value in losses.items() if not torch.isfinite(value)]
+    def apply(self) -> None:
+        """One step of the optimiser."""
+        scaler = self.precision.scaler
+        if scaler:
+            scaler.step(self.optim)
+            scaler.update()
+        else:
+            self.optim.step()
+
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise FloatingPointError(
                 f"Loss is infinite or NaN! The term {', '.join(bad)} broke in epoch {self.epoch + 1}, batch "

@@ -141,12 +141,12 @@ class Restore(ShiftLoss):
             losses["fs"] = self.options.FS_WEIGHT * self.learner.gram_shift(self.learner())
         return losses
 
-    def logged(self) -> dict[str, float]:
+    def logged(self) -> dict[str, Tensor]:
         """Strength of either surgery."""
         shown = super().logged()
         if self.options.SURGERY != "none":
             for modality in ("image", "text"):
-                shown[f"alpha_{modality}"] = getattr(self.learner, f"{modality}_alpha").value.item()
+                shown[f"alpha_{modality}"] = getattr(self.learner, f"{modality}_alpha").value
         return shown
 
     def after_epoch(self) -> None:

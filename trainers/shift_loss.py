@@ -47,13 +47,15 @@ class ShiftLoss(PromptTrainer):
         losses = super().losses(features, logits, images, labels)
         if self.tracks_shift and self.options.FS_WEIGHT > 0:
             losses["fs"] = self.options.FS_WEIGHT * consistency(self.image_norms, self.text_norms)
+        if self.tracks_shift:  # what outlives the step holds no graph of it
+            self.image_norms, self.text_norms = self.image_norms.detach(), self.text_norms.detach()
         return losses
 
-    def logged(self) -> dict[str, float]:
+    def logged(self) -> dict[str, Tensor]:
         """Summed shift of either modality."""
         if not self.tracks_shift:
             return super().logged()
         return super().logged() | {
-            "shift_image": self.image_norms.sum().item(),
-            "shift_text": self.text_norms.sum().item(),
+            "shift_image": self.image_norms.sum(),
+            "shift_text": self.text_norms.sum(),
         }

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_clip import clip_model
 
-from benchmarks.setting import LISTS, METHODS, batch, build, class_names
+from benchmarks.setting import LISTS, METHODS, PATHS, batch, build, class_names
 from promptclip import ClassPrompts
 
 NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "sea or lake"]
@@ -59,6 +59,11 @@ def test_class_names(count):
     assert len(names) == len(set(names)) == count
     assert all(name == name.strip() and name for name in names)
     ClassPrompts.with_context(names, 4, "a photo of a")  # all fit
+
+
+def test_only_the_path_named_graph_captures():
+    captures = [quiet("MaPLe", path, NAMES, clip_model("tiny12")).cfg.MODEL.CUDA_GRAPH for path in PATHS]
+    assert captures == [False, False, True]
 
 
 def test_sentences():

@@ -27,6 +27,13 @@ def test_step_prints_a_row_a_method(capsys):
     assert rows[0]["to MaPLe"] == 1
 
 
+@pytest.mark.gpu
+def test_step_times_replays_on_a_gpu():
+    arguments = ["--classes", "3", "--methods", "RESTORE_m", "--repeats", "2", "--device", "cuda"]
+    (row,) = step.main(arguments, clip_model("tiny12"))
+    assert row["graph, times faster"] == pytest.approx(row["s plain"] / row["s graph"])
+
+
 def test_evaluation_counts_text_once(capsys):
     rows = evaluate.main(
         ["--classes", "3", "--repeats", "1", "--batch", "2", "--batches", "5", "--markdown"], clip_model("tiny12")

@@ -9,8 +9,23 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import NAMES, batches, configuration, logits, make
 
+from trainers.prompt_trainer import PromptTrainer
+
 RESOLUTION = recipe.GEOMETRIES["tiny4"]["image_resolution"]
 SMALL = {"PROMPT_DEPTH": 3, "PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX": 2}
+
+METHODS = [
+    name for name in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(name), PromptTrainer)
+]
+# The same method under other options.
+ENTRIES = [(name, name, {}) for name in METHODS] + [
+    ("CoOp csc", "CoOp", {"CSC": True}),
+    ("IVLP + fs", "IVLP", {"FS_WEIGHT": 1.0}),
+    ("RESTORE_m released", "RESTORE_m", {"VARIANT": "released"}),
+    ("RESTORE_m fixed surgery", "RESTORE_m", {"SURGERY": "fixed", "SHIFT_NORM": "relative"}),
+    ("RESTORE_m no surgery", "RESTORE_m", {"SURGERY": "none", "SHIFT_NORM": "fro"}),
+    ("RESTORE_p relative", "RESTORE_p", {"SHIFT_NORM": "relative"}),
+]
 
 
 def data(classes=6):

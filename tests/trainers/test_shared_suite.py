@@ -2,23 +2,9 @@
 
 import pytest
 import torch
-from behaviour import CHECKS, build, data
+from behaviour import CHECKS, ENTRIES, METHODS, build, data
 from dassl.engine import TRAINER_REGISTRY
 
-from trainers.prompt_trainer import PromptTrainer
-
-METHODS = [
-    name for name in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(name), PromptTrainer)
-]
-# The same method under other options.
-ENTRIES = [(name, name, {}) for name in METHODS] + [
-    ("CoOp csc", "CoOp", {"CSC": True}),
-    ("IVLP + fs", "IVLP", {"FS_WEIGHT": 1.0}),
-    ("RESTORE_m released", "RESTORE_m", {"VARIANT": "released"}),
-    ("RESTORE_m fixed surgery", "RESTORE_m", {"SURGERY": "fixed", "SHIFT_NORM": "relative"}),
-    ("RESTORE_m no surgery", "RESTORE_m", {"SURGERY": "none", "SHIFT_NORM": "fro"}),
-    ("RESTORE_p relative", "RESTORE_p", {"SHIFT_NORM": "relative"}),
-]
 CASES = [
     pytest.param(entry, check, id=f"{entry[0]}-{check.__name__}")
     for entry in ENTRIES

@@ -1,0 +1,130 @@
+"""A training step captured as a CUDA graph and replayed: at batch 4 a step waits for its thousands of launches, not
+for the arithmetic, and a replay is one launch of the very same kernels."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+WARM_UPS = 3  # steps before the capture, in which libraries set up what they need
+TOLERANCE = 0.01  # of the first replay against the step itself; sums by atomics differ a little, a broken graph much
+
+Step = Callable[..., Tensor]
+
+
+class Recorder(Protocol):
+    """What captures work on a device."""
+
+    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+        """Do the work as it will be captured."""
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        """Capture the work; returns the tensor it will fill, and what does it again."""
+
+
+class CudaRecorder:
+    """Captures on a stream of its own, where the warm-up also runs: backward passes go on where forward passes ran."""
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+
+    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+        """Do the work on the stream, after and before all other work."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = work()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        """The captured result, and `replay`. Threads that load data may use CUDA meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            result = work()
+        return result, graph.replay
+
+
+class GraphedStep:
+    """Stands in for `step(*inputs)`, which sets the gradients of `learner` and may change its buffers in place.
+
+    The first call captures the step for inputs of its shape, and holds the first replay against the step itself:
+    result, gradients and buffers. If capturing fails or they differ, that is said in a line and steps stay what they
+    were. Smaller inputs (an epoch's last batch) take the step itself, larger ones are captured in their turn.
+
+    Args:
+        step: computes on the device alone; its inputs and its result are tensors.
+        learner: what it changes. Gradients after a call are valid until the next.
+        recorder: the device's.
+    """
+
+    def __init__(self, step: Step, learner: nn.Module, recorder: Recorder) -> None:
+        self.step, self.learner, self.recorder = step, learner, recorder
+        self.inputs: list[Tensor] | None = None
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What `step(*inputs)` returns; the tensor is filled anew by the next call."""
+        if self.inputs is None or inputs[0].numel() > self.inputs[0].numel():
+            self.inputs, self.replay = [tensor.clone() for tensor in inputs], None
+            reason = self._capture()
+            if reason:
+                print(f"No CUDA graph of the training step: {reason}. Kernels are launched one by one.")
+        if self.replay is None or [one.shape for one in inputs] != [one.shape for one in self.inputs]:
+            return self.step(*inputs)
+        for fixed, tensor in zip(self.inputs, inputs, strict=True):
+            fixed.copy_(tensor)
+        self.replay()
+        for parameter, gradient in zip(self.learner.parameters(), self.gradients, strict=True):
+            parameter.grad = gradient  # a step of another shape may have put its own there
+        return self.result
+
+    def _capture(self) -> str:
+        """Set `replay`; returns why that could not be done. The learner's buffers are as before."""
+        before = [buffer.clone() for buffer in self.learner.buffers()]
+
+        def work() -> Tensor:
+            return self.step(*self.inputs)
+
+        for _ in range(WARM_UPS):
+            self._restore(before)
+            result = self.recorder.warm_up(work)
+        expected = {name: _copy(tensor) for name, tensor in self._outcome(result).items()}
+        self._restore(before)
+        try:
+            self.result, replay = self.recorder.record(work)
+        except RuntimeError as error:
+            return f"capturing failed ({str(error).splitlines()[0]})"
+        finally:
+            self._restore(before)
+        self.gradients = [parameter.grad for parameter in self.learner.parameters()]
+        replay()
+        outcome = self._outcome(self.result)
+        different = [name for name, tensor in expected.items() if not _close(outcome[name], tensor)]
+        self._restore(before)
+        if different:
+            return f"its first replay differs from the step itself in {', '.join(different[:3])}"
+        self.replay = replay
+        return ""
+
+    def _restore(self, before: list[Tensor]) -> None:
+        for buffer, value in zip(self.learner.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def _outcome(self, result: Tensor) -> dict[str, Any]:
+        """All that a step leaves behind."""
+        gradients = {f"the gradient of {name}": one.grad for name, one in self.learner.named_parameters()}
+        return {"its numbers": result} | gradients | dict(self.learner.named_buffers())
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().clone()
+
+
+def _close(ours: Tensor | None, expected: Tensor | None) -> bool:
+    """Equal up to `TOLERANCE` of the largest entry; overflow, which a gradient scaler provokes, in the same places."""
+    if ours is None or expected is None:
+        return ours is expected
+    expected = expected.double()
+    largest = expected[expected.isfinite()].abs().amax().item() if expected.isfinite().any() else 0.0
+    return torch.allclose(ours.double(), expected, rtol=TOLERANCE, atol=TOLERANCE * largest, equal_nan=True)
