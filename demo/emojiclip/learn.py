@@ -47,8 +47,11 @@ class Schedule:
 def optimisers(modules: list[nn.Module], lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for all else; decay on matrices only.
 
-    Muon (Jordan, 2024; in torch since 2.9) needs about half of AdamW's steps here.
+    Raises:
+        RuntimeError: torch is too old for Muon (Jordan, 2024), which it has since 2.9.
     """
+    if not hasattr(torch.optim, "Muon"):
+        raise RuntimeError(f"torch {torch.__version__} has no Muon; pip install -r demo/requirements.txt.")
     matrices, decayed, plain = [], [], []
     for module in modules:
         for name, parameter in module.named_parameters():

@@ -47,7 +47,7 @@ class Text(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Normalised features (B, D) of tokens (B, 77); what follows the last end token of the batch is left out."""
         ends = tokens.argmax(1)
-        tokens = tokens[:, : int(ends.max()) + 1]
+        tokens = tokens[:, : int(ends.max()) + 1].contiguous()
         x = self.table[torch.searchsorted(self.used, tokens)] + self.positional_embedding[: tokens.shape[1]]
         for block in self.transformer.resblocks:
             x = through(block, x, causal=True)
@@ -110,8 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(args.seed)
     if args.device == "cpu":
         torch.set_num_threads(1)
-    if not (out / "vision.pt").is_file():
-        raise FileNotFoundError(f"{out / 'vision.pt'} is missing; make it with train_vision.py.")
+    for file, maker in ((out / "vision.pt", "train_vision.py"), (args.work / "words.npy", "words.py")):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing; make it with {maker} --work {args.work}.")
     state = torch.load(out / "vision.pt", weights_only=True, map_location=args.device)["modules"]
     pictures = Pictures(args.work, "artwork", device=args.device)
     width = state["visual.class_embedding"].shape[0]
@@ -156,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def draw(captions: Captions, frames: list[str], count: int, rng: random.Random) -> tuple[list[str], list[int]]:
-    """`count` phrases in frames, and the rows of their targets. Half the frames are "a photo of a {}."."""
+    """`count` phrases in frames, and the rows of their targets. Two of five frames are "a photo of a {}."."""
     phrases, rows = [], []
     kinds = rng.choices(list(SHARES), list(SHARES.values()), k=count)
     for kind in kinds:
