@@ -1,5 +1,7 @@
 """CLIP's text tower over ragged prompts with per-layer context, nothing computed after a class's end token."""
 
+from typing import NamedTuple
+
 import torch
 from clip.model import CLIP
 from torch import Tensor
@@ -99,12 +101,12 @@ class TextTower:
         At the `entry` words are constants; so are their queries, keys and values, and all of the pass without prompts.
         """
         qkv = project_learned(block, x, layout.learned) if entry else project(block, x)
-        qkv = layout.parts(qkv)
-        out = finish(block, x, _attend(layout, qkv, layout.prefix_mask, layout.suffix_mask))
+        heads = _heads(layout, qkv)
+        out = finish(block, x, _attend(layout, heads, layout.prefix_mask, layout.suffix_mask))
         if not shift:
             return out, None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
-            bare = finish(block, x, _attend(layout, qkv, layout.bare_prefix_mask, layout.bare_suffix_mask))
+            bare = finish(block, x, _attend(layout, heads, layout.bare_prefix_mask, layout.bare_suffix_mask))
         return out, _shift_norm(layout, SquareDistance.apply(out, bare))
 
     @staticmethod
@@ -117,12 +119,25 @@ class TextTower:
         return finish(block, x.index_select(1, layout.end), attended.view(*q.shape[:2], -1))
 
 
-def _attend(layout: Layout, qkv: tuple[Tensor, Tensor], prefix_mask: Tensor, suffix_mask: Tensor) -> Tensor:
+class _Heads(NamedTuple):
+    """What attention takes: the prefix's (G, P, 3, H, d), the suffixes' queries, (G * K, S, H, d), and keys, values."""
+
+    prefix: Tensor
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+def _heads(layout: Layout, qkv: Tensor) -> _Heads:
+    """qkv (G, N, 3, H, d) for `_attend`, made once for the passes with and without prompts."""
+    prefix, grid = layout.parts(qkv)
+    return _Heads(prefix, grid[:, :, 0], *_behind(prefix[:, :, 1:], grid[:, :, 1:]).unbind(2))
+
+
+def _attend(layout: Layout, heads: _Heads, prefix_mask: Tensor, suffix_mask: Tensor) -> Tensor:
     """Attention of all tokens (G, N, W): of the prefix over itself, of each suffix over the prefix and itself."""
-    prefix, grid = qkv
-    keys, values = _behind(prefix[:, :, 1:], grid[:, :, 1:]).unbind(2)
-    suffix = attend(grid[:, :, 0], keys, values, _each(suffix_mask, keys))
-    return layout.packed(attend(*prefix.unbind(2), prefix_mask), suffix)
+    suffix = attend(heads.queries, heads.keys, heads.values, _each(suffix_mask, heads.keys))
+    return layout.packed(attend(*heads.prefix.unbind(2), prefix_mask), suffix)
 
 
 def _behind(prefix: Tensor, grid: Tensor) -> Tensor:
