@@ -1,5 +1,7 @@
 """The fast towers against the plain oracle: features, shifts and gradients, whatever the prompts."""
 
+from copy import deepcopy
+
 import clip.model
 import pytest
 import torch
@@ -11,13 +13,14 @@ from promptclip.model import PromptedCLIP
 from promptclip.tokens import POSITIONS, ClassPrompts
 
 NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "Annual Crop Land", "tench", "a"]
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-'&/(),.éü"
 LAYERS = 12
+some_names = st.lists(st.sampled_from(NAMES) | st.text(LETTERS, min_size=1, max_size=24), min_size=1, max_size=5)
 
 
-@pytest.fixture(scope="module")
-def model():
+def build(layers=LAYERS):
     torch.manual_seed(0)
-    model = clip.model.CLIP(32, 24, LAYERS, 128, 8, 77, 49408, 64, 1, LAYERS).double().eval().requires_grad_(False)
+    model = clip.model.CLIP(32, 24, layers, 128, 8, 77, 49408, 64, 1, layers).double().eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.normal_(std=0.1) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
     # clip computes LayerNorm in float32; the comparison in double wants no rounding on the way
@@ -27,44 +30,60 @@ def model():
     return model
 
 
-def prompts(generator, depth, n, width, *lead):
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def single(model):
+    return deepcopy(model).float()
+
+
+def prompts(generator, depth, n, width, *lead, dtype=torch.double):
     shapes = [(*lead, n, width)] + [(n, width)] * (depth - 1)
-    return [torch.randn(shape, generator=generator, dtype=torch.double).mul(0.3).requires_grad_() for shape in shapes]
+    return [torch.randn(shape, generator=generator).mul(0.3).to(dtype).requires_grad_() for shape in shapes]
 
 
 def close(ours, reference):
-    return torch.allclose(ours, reference, rtol=1e-8, atol=1e-10)
+    """To 1e-8 relative in double precision; to 1e-4 of the whole in single."""
+    if reference.dtype == torch.double:
+        return torch.allclose(ours, reference, rtol=1e-8, atol=1e-10)
+    return (ours - reference).norm() <= 1e-4 * reference.norm()
 
 
 def check(ours, reference, learned):
     """Features, shifts and the gradients of a random functional of both agree."""
     assert close(ours[0], reference[0])
-    assert close(ours[1].norm, reference[1])
-    weight = torch.linspace(-1, 1, reference[0].numel(), dtype=torch.double).view_as(reference[0])
+    assert all(close(*norms) for norms in zip(ours[1].norm, reference[1], strict=True))  # block by block
+    weight = torch.linspace(-1, 1, reference[0].numel(), dtype=reference[0].dtype).view_as(reference[0])
     total = [
         (pair[0] * weight).sum() + (norm * norm.detach().cos()).sum()
         for pair, norm in ((ours, ours[1].norm), (reference, reference[1]))
     ]
-    gradients = [torch.autograd.grad(value, learned, retain_graph=True) for value in total]
+    gradients = [torch.autograd.grad(value, learned) for value in total]
     for ours, reference in zip(*gradients, strict=True):
         assert close(ours, reference)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
-    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=5),
+    names=some_names,
     n=st.integers(1, 16),
     depth=st.integers(1, LAYERS),
     position=st.sampled_from(POSITIONS),
     words=st.sampled_from(["", "a photo of a"]),
     specific=st.booleans(),
+    double=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_text_tower_equals_the_oracle(model, names, n, depth, position, words, specific, seed):
+def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, words, specific, double, seed):
     words = words if n <= 4 else ""
     depth = 1 if specific else depth
+    model = model if double else single
     classes = ClassPrompts.with_context(names, n, words, position, specific)
-    learned = prompts(torch.Generator().manual_seed(seed), depth, n, 64, *([len(names)] if specific else []))
+    lead = [len(names)] if specific else []
+    learned = prompts(torch.Generator().manual_seed(seed), depth, n, 64, *lead, dtype=model.dtype)
     tower = PromptedCLIP(model)
     ours = tower.encode_text(tower.layout(classes), learned, shift=True)
     check(ours, oracle.text(model, classes, learned), learned)
@@ -73,12 +92,19 @@ def test_text_tower_equals_the_oracle(model, names, n, depth, position, words, s
     assert nothing is None and close(without_shift, ours[0])
 
 
-@settings(max_examples=15, deadline=None)
-@given(batch=st.integers(1, 3), n=st.integers(1, 8), depth=st.integers(1, LAYERS), seed=st.integers(0, 99))
-def test_vision_tower_equals_the_oracle(model, batch, n, depth, seed):
+@settings(max_examples=20, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    n=st.integers(1, 16),
+    depth=st.integers(1, LAYERS),
+    double=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_vision_tower_equals_the_oracle(model, single, batch, n, depth, double, seed):
+    model = model if double else single
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(batch, 3, 24, 24, generator=generator, dtype=torch.double)
-    learned = prompts(generator, depth, n, 128)
+    images = torch.randn(batch, 3, 24, 24, generator=generator).to(model.dtype)
+    learned = prompts(generator, depth, n, 128, dtype=model.dtype)
     tower = PromptedCLIP(model)
     ours = tower.encode_image(images, learned, shift=True)
     check(ours, oracle.vision(model, images, learned), learned)
@@ -112,18 +138,19 @@ def test_one_context_per_image_is_a_batch_of_text_passes(model):
         assert close(row, tower.logits(image[None], text)[0])
 
 
-@pytest.mark.parametrize("count", [1, 1000])
-def test_longest_name_and_many_classes(model, count):
+@pytest.mark.parametrize(("count", "layers"), [(1, LAYERS), (1000, 3)])
+def test_longest_name_and_many_classes(count, layers):
     longest = " ".join(["cat"] * (77 - 2 - 4 - 1))
     names = [longest, *(f"cat {i}" for i in range(count - 1))]
     classes = ClassPrompts.with_context(names, 4, "a photo of a")
     assert len(classes.ids[0]) == 77
+    model = build(layers)
     learned = prompts(torch.Generator().manual_seed(1), 2, 4, 64)
     tower = PromptedCLIP(model)
-    with torch.no_grad():
-        features = tower.encode_text(tower.layout(classes), learned)[0]
-        some = ClassPrompts.with_context([names[i] for i in (0, count // 2, count - 1)], 4, "a photo of a")
-        assert close(features[[0, count // 2, count - 1]], oracle.text(model, some, learned)[0])
+    ours = tower.encode_text(tower.layout(classes), learned, shift=True)
+    check(ours, oracle.text(model, classes, learned), learned)
+    with pytest.raises(ValueError, match="'cat cat .* needs 78 tokens"):
+        ClassPrompts.with_context([f"{longest} cat"], 4, "a photo of a")
 
 
 def test_sentences(model):
