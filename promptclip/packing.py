@@ -1,12 +1,14 @@
 """Where every token of K ragged prompts lies in memory, so that the text tower computes no padding.
 
 The prompts are cut in two. The *prefix* is the longest beginning that all classes share (start token, context, words
-of the template): it is computed once. The *suffixes* (class name to end token) lie one behind the other; attention
-alone sees them as a (K, S) grid. Causal attention makes the cut exact: no prefix token sees a suffix token.
+of the template): it is computed once. The *suffixes* (class name to end token) lie one behind the other, the shorter
+before the longer; attention takes those of one length together. Causal attention makes the cut exact: no prefix token
+sees a suffix token.
 """
 
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,25 +16,42 @@ from torch import Tensor
 from promptclip.tokens import ClassPrompts
 
 
+class Group(NamedTuple):
+    """The classes whose suffixes have one length.
+
+    Attributes:
+        classes, length: K' suffixes of S' tokens.
+        mask: (1, 1, S', P + S'), True where attention may look.
+        bare_mask: the same with learned tokens out of sight, for the shift; (K', 1, S', P + S') where suffixes hold
+            some.
+    """
+
+    classes: int
+    length: int
+    mask: Tensor
+    bare_mask: Tensor
+
+    def to(self, device: torch.device) -> "Group":
+        """The same group on `device`."""
+        return self._replace(mask=self.mask.to(device), bare_mask=self.bare_mask.to(device))
+
+
 @dataclass(frozen=True)
 class Layout:
-    """N = P + T tokens: P of the prefix, then K suffixes of T tokens in all and at most S in one. Made by `pack`.
+    """N = P + T tokens: P of the prefix, then K suffixes of T tokens in all, in the order of `groups`. Made by `pack`.
 
     Attributes:
         ids, slot, position: (N,) token ids; number of the learned context vector at each place, or -1; position in
             the prompt.
         learned: (n',) places where slot >= 0.
         row: (T,) class of each suffix token.
-        cell: (T,) index of each suffix token in the flattened (K, S) grid.
-        grid: (K * S,) suffix token that fills each cell; cells after an end token repeat it, unseen.
-        end: (K,) place of each class's end token.
+        end: (K,) place of each suffix's end token, as the suffixes lie.
+        rank: (K,) of each class, where its suffix lies among them.
         entries: (K,) number of a prompt's tokens that are words, not learned.
-        prefix_mask, suffix_mask, end_mask: (1, 1, P, P), (1, 1, S, P + S), (K, 1, 1, P + S), True where attention may
-            look.
-        bare_prefix_mask, bare_suffix_mask: the same with learned tokens out of sight, for the shift.
-        shape: (P, K, S).
+        prefix_mask, bare_prefix_mask: (1, 1, P, P) as `Group`'s.
+        groups: the classes, by length.
+        prefix: P.
         n_ctx: number of learned context vectors.
-        ragged: whether the grid has cells after an end token.
         specific: the context differs per class.
     """
 
@@ -41,72 +60,66 @@ class Layout:
     position: Tensor
     learned: Tensor
     row: Tensor
-    cell: Tensor
-    grid: Tensor
     end: Tensor
+    rank: Tensor
     entries: Tensor
     prefix_mask: Tensor
-    suffix_mask: Tensor
-    end_mask: Tensor
     bare_prefix_mask: Tensor
-    bare_suffix_mask: Tensor
-    shape: tuple[int, int, int]
+    groups: tuple[Group, ...]
+    prefix: int
     n_ctx: int
-    ragged: bool
     specific: bool
 
     def to(self, device: torch.device) -> "Layout":
         """The same layout on `device`."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return replace(self, **moved, groups=tuple(group.to(device) for group in self.groups))
 
-    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Packed (G, N, ...) to prefix (G, P, ...) and grid of suffixes (G * K, S, ...)."""
-        prefix, suffix = x.split([self.shape[0], x.shape[1] - self.shape[0]], dim=1)
-        suffix = suffix.index_select(1, self.grid) if self.ragged else suffix
-        return prefix, suffix.unflatten(1, self.shape[1:]).flatten(0, 1)
+    def parts(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Packed (G, N, ...) to prefix (G, P, ...) and each group's suffixes (G * K', S', ...)."""
+        prefix, *suffixes = x.split([self.prefix, *(group.classes * group.length for group in self.groups)], dim=1)
+        shapes = [(group.classes, group.length) for group in self.groups]
+        return prefix, [x.unflatten(1, shape).flatten(0, 1) for x, shape in zip(suffixes, shapes, strict=True)]
 
-    def packed(self, prefix: Tensor, grid: Tensor) -> Tensor:
+    def packed(self, prefix: Tensor, suffixes: list[Tensor]) -> Tensor:
         """The inverse of `parts`."""
-        grid = grid.unflatten(0, (-1, self.shape[1])).flatten(1, 2)
-        return torch.cat([prefix, grid.index_select(1, self.cell) if self.ragged else grid], dim=1)
+        pairs = zip(suffixes, self.groups, strict=True)
+        return torch.cat([prefix, *(x.unflatten(0, (-1, group.classes)).flatten(1, 2) for x, group in pairs)], dim=1)
 
 
 def pack(prompts: ClassPrompts) -> Layout:
     """Lay out `prompts`; at least the start token is prefix and at least the end token suffix."""
     cut = _common(prompts)
     lengths = [len(ids) - cut for ids in prompts.ids]
-    classes, width = len(lengths), max(lengths)
-    starts = list(accumulate(lengths, initial=0))
-    pairs = [(0, s) for s in range(cut)] + [(k, cut + s) for k in range(classes) for s in range(lengths[k])]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    pairs = [(0, s) for s in range(cut)] + [(k, cut + s) for k in order for s in range(lengths[k])]
     slot = torch.tensor([prompts.slots[k][s] for k, s in pairs])
-    grid = torch.tensor([starts[k] + min(s, lengths[k] - 1) for k in range(classes) for s in range(width)])
-
     causal_prefix = torch.ones(cut, cut, dtype=torch.bool).tril()
-    causal = torch.cat([torch.ones(width, cut, dtype=torch.bool), torch.ones(width, width, dtype=torch.bool).tril()], 1)
-    prefix_words, suffix_words = (slot < 0).split([cut, len(slot) - cut])
-    words = torch.cat([prefix_words.expand(classes, -1), suffix_words[grid].view(classes, width)], dim=1)
-    words = words[:1] if suffix_words.all() else words  # one mask serves all where only the prefix is learned
     return Layout(
         ids=torch.tensor([prompts.ids[k][s] for k, s in pairs]),
         slot=slot,
         position=torch.tensor([s for _, s in pairs]),
         learned=(slot >= 0).nonzero().squeeze(1),
         row=torch.tensor([k for k, _ in pairs[cut:]]),
-        cell=torch.tensor([k * width + s - cut for k, s in pairs[cut:]]),
-        grid=grid,
-        end=torch.tensor([cut + end - 1 for end in starts[1:]]),
+        end=torch.tensor(list(accumulate(lengths[k] for k in order))) + cut - 1,
+        rank=torch.tensor(order).argsort(),
         entries=torch.tensor([sum(slot < 0 for slot in slots) for slots in prompts.slots]),
         prefix_mask=causal_prefix[None, None],
-        suffix_mask=causal[None, None],
-        end_mask=(torch.arange(cut + width) < cut + torch.tensor(lengths)[:, None])[:, None, None],
-        bare_prefix_mask=(causal_prefix & prefix_words)[None, None],
-        bare_suffix_mask=(causal & words[:, None])[:, None],
-        shape=(cut, classes, width),
+        bare_prefix_mask=(causal_prefix & (slot[:cut] < 0))[None, None],
+        groups=tuple(_group(prompts, list(members), cut) for _, members in groupby(order, key=lengths.__getitem__)),
+        prefix=cut,
         n_ctx=prompts.n_ctx,
-        ragged=min(lengths) < width,
         specific=prompts.class_specific,
     )
+
+
+def _group(prompts: ClassPrompts, members: list[int], cut: int) -> Group:
+    words = torch.tensor([prompts.slots[k] for k in members]) < 0  # (K', P + S')
+    length = words.shape[1] - cut
+    causal = torch.ones(length, cut + length, dtype=torch.bool).tril(cut)
+    words = words[:1] if words[:, cut:].all() else words  # one mask serves all where only the prefix is learned
+    return Group(len(members), length, causal[None, None], (causal & words[:, None])[:, None])
 
 
 def _common(prompts: ClassPrompts) -> int:

@@ -53,7 +53,8 @@ class TextTower:
             x, norm = run(block, layout, x, shift, entry=number == 0)
             norms.append(norm)
         ends = x.index_select(1, layout.end) if shift else x
-        features = self.model.ln_final(ends) @ self.model.text_projection  # (G, K, D)
+        features = self.model.ln_final(ends) @ self.model.text_projection
+        features = features.index_select(1, layout.rank)  # (G, K, D)
         grouped = prompts[0] is not None and prompts[0].dim() == 3 and not layout.specific
         entries = layout.entries * x.shape[-1]
         return features if grouped else features[0], FeatureShift(torch.stack(norms), entries) if shift else None
@@ -80,7 +81,7 @@ class TextTower:
             return x
         context = context.to(dtype)
         if layout.specific:
-            cut, learned = layout.shape[0], layout.learned  # none of them in the prefix
+            cut, learned = layout.prefix, layout.learned  # none of them in the prefix
             return x.index_add(1, learned, context[layout.row[learned - cut], layout.slot[learned]][None])
         context = context if context.dim() == 3 else context[None]  # (G, n, W)
         x = x.expand(len(context), -1, -1)
@@ -102,58 +103,65 @@ class TextTower:
         """
         qkv = project_learned(block, x, layout.learned) if entry else project(block, x)
         heads = _heads(layout, qkv)
-        out = finish(block, x, _attend(layout, heads, layout.prefix_mask, layout.suffix_mask))
+        out = finish(block, x, _attend(layout, heads))
         if not shift:
             return out, None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not entry):
-            bare = finish(block, x, _attend(layout, heads, layout.bare_prefix_mask, layout.bare_suffix_mask))
+            bare = finish(block, x, _attend(layout, heads, bare=True))
         return out, _shift_norm(layout, SquareDistance.apply(out, bare))
 
     @staticmethod
     def _last_block(block: torch.nn.Module, layout: Layout, x: Tensor) -> Tensor:
-        """The last block's output at the end tokens alone, (G, K, W)."""
+        """The last block's output at the end tokens alone, (G, K, W) as the suffixes lie."""
         q, kv = project_some(block, x, layout.end)
-        prefix, grid = layout.parts(kv)
-        keys, values = _behind(prefix, grid).unbind(2)
-        attended = attend(q.flatten(0, 1)[:, None], keys, values, _each(layout.end_mask, keys))
-        return finish(block, x.index_select(1, layout.end), attended.view(*q.shape[:2], -1))
+        prefix, suffixes = layout.parts(kv)
+        queries = q.split([group.classes for group in layout.groups], dim=1)
+        attended = [
+            attend(own.flatten(0, 1)[:, None], *_behind(prefix, suffix)).view(*own.shape[:2], -1)
+            for own, suffix in zip(queries, suffixes, strict=True)  # an end token sees all before it
+        ]
+        return finish(block, x.index_select(1, layout.end), torch.cat(attended, dim=1))
 
 
 class _Heads(NamedTuple):
-    """What attention takes: the prefix's (G, P, 3, H, d), the suffixes' queries, (G * K, S, H, d), and keys, values."""
+    """What attention takes, H heads of width d: the prefix's queries, keys and values, each (G, P, H, d), and for each
+    group the suffixes' queries (G * K', S', H, d), and keys and values of all they may see (G * K', P + S', H, d)."""
 
-    prefix: Tensor
-    queries: Tensor
-    keys: Tensor
-    values: Tensor
+    prefix: tuple[Tensor, Tensor, Tensor]
+    suffixes: list[tuple[Tensor, Tensor, Tensor]]
 
 
 def _heads(layout: Layout, qkv: Tensor) -> _Heads:
     """qkv (G, N, 3, H, d) for `_attend`, made once for the passes with and without prompts."""
-    prefix, grid = layout.parts(qkv)
-    return _Heads(prefix, grid[:, :, 0], *_behind(prefix[:, :, 1:], grid[:, :, 1:]).unbind(2))
+    q, kv = qkv.split([1, 2], dim=2)  # rather than by index, whose gradient is a tensor of zeros to add to
+    (queries, own_queries), (prefix, suffixes) = layout.parts(q.squeeze(2)), layout.parts(kv)
+    own = [(q, *_behind(prefix, suffix)) for q, suffix in zip(own_queries, suffixes, strict=True)]
+    return _Heads((queries, *prefix.unbind(2)), own)
 
 
-def _attend(layout: Layout, heads: _Heads, prefix_mask: Tensor, suffix_mask: Tensor) -> Tensor:
-    """Attention of all tokens (G, N, W): of the prefix over itself, of each suffix over the prefix and itself."""
-    suffix = attend(heads.queries, heads.keys, heads.values, _each(suffix_mask, heads.keys))
-    return layout.packed(attend(*heads.prefix.unbind(2), prefix_mask), suffix)
+def _attend(layout: Layout, heads: _Heads, bare: bool = False) -> Tensor:
+    """Attention of all tokens (G, N, W): of the prefix over itself, of each suffix over the prefix and itself; `bare`
+    with learned tokens out of sight."""
+    masks = [group.bare_mask if bare else group.mask for group in layout.groups]
+    suffixes = [attend(*own, _each(mask, own[0])) for own, mask in zip(heads.suffixes, masks, strict=True)]
+    return layout.packed(attend(*heads.prefix, layout.bare_prefix_mask if bare else layout.prefix_mask), suffixes)
 
 
-def _behind(prefix: Tensor, grid: Tensor) -> Tensor:
-    """Keys and values of the prefix (G, P, 2, H, d) before those of each suffix (G * K, S, 2, H, d)."""
-    classes = len(grid) // len(prefix)
-    return torch.cat([prefix[:, None].expand(-1, classes, -1, -1, -1, -1).flatten(0, 1), grid], dim=1)
+def _behind(prefix: Tensor, suffixes: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values, each (G * K', P + S', H, d): of the prefix (G, P, 2, H, d) before each suffix's."""
+    classes = len(suffixes) // len(prefix)
+    before = prefix[:, None].expand(-1, classes, -1, -1, -1, -1).flatten(0, 1)
+    return torch.cat([before, suffixes], dim=1).unbind(2)
 
 
-def _each(mask: Tensor, keys: Tensor) -> Tensor:
-    """A mask that serves all, or one a class, (1 or K, 1, ., .), for each of keys' G * K rows."""
-    return mask if len(mask) == 1 else mask.repeat(len(keys) // len(mask), 1, 1, 1)
+def _each(mask: Tensor, rows: Tensor) -> Tensor:
+    """A mask that serves all, or one a class, (1 or K', 1, ., .), for each of G * K' rows."""
+    return mask if len(mask) == 1 else mask.repeat(len(rows) // len(mask), 1, 1, 1)
 
 
 def _shift_norm(layout: Layout, squares: Tensor) -> Tensor:
     """(K,) norm of the shift, of which `squares` (G, N), at the tokens not learned; each class counts the prefix."""
     squares = squares * (layout.slot < 0)
-    shared, suffix = squares.split([layout.shape[0], len(layout.row)], dim=1)
+    shared, suffix = squares.split([layout.prefix, len(layout.row)], dim=1)
     own = suffix.new_zeros(len(suffix), len(layout.end)).index_add(1, layout.row, suffix)
     return root(own + shared.sum(1, keepdim=True)).mean(0)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import plain as oracle
+from benchmarks.count import flops
 from promptclip.model import PromptedCLIP
 from promptclip.tokens import POSITIONS, ClassPrompts
 
@@ -151,6 +152,18 @@ def test_longest_name_and_many_classes(count, layers):
     check(ours, oracle.text(model, classes, learned), learned)
     with pytest.raises(ValueError, match="'cat cat .* needs 78 tokens"):
         ClassPrompts.with_context([f"{longest} cat"], 4, "a photo of a")
+
+
+def test_no_class_pays_for_the_length_of_another(single):
+    tower = PromptedCLIP(single)
+    learned = prompts(torch.Generator().manual_seed(1), 2, 4, 64, dtype=torch.float)
+
+    def operations(names):
+        layout = tower.layout(ClassPrompts.with_context(names, 4, "a photo of a"))
+        return flops(lambda: tower.encode_text(layout, learned, shift=True))
+
+    many, longest = [f"cat {i}" for i in range(100)], "cat" + " dog" * 65
+    assert operations([*many, longest]) <= operations(many) + operations([longest])
 
 
 def test_sentences(model):
