@@ -9,9 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 CHOICES = ("auto", "on", "off")
 SHARE = 0.8  # of the free memory that activations may take before "auto" gives them up
-# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (those of the text tower also
-# as a padded grid), attention's result, the perceptron's hidden layer; for the shift the second half once more.
-WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 15}, 8
+# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
+# copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
+WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
 
 
 def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:

@@ -29,6 +29,10 @@ class FeatureShift(NamedTuple):
         """The same numbers without the pass that made them."""
         return FeatureShift(self.norm.detach(), self.entries)
 
+    def rms(self) -> Tensor:
+        """(L, N) root mean square of Omega's entries."""
+        return self.norm / self.entries.to(self.norm.dtype).sqrt()
+
 
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""
@@ -95,7 +99,7 @@ class ShiftScale(nn.Module):
     def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
         """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""
         if self.norm == "rms":
-            return tuple((shift.norm / shift.entries.sqrt()).mean(1) for shift in (image, text))
+            return tuple(shift.rms().mean(1) for shift in (image, text))
         norms = [shift.norm.mean(1) for shift in (image, text)]
         if self.norm == "relative":
             firsts = (self.image_first, self.text_first)
@@ -128,7 +132,7 @@ class ShiftStatistics:
     @torch.no_grad()
     def add(self, shift: FeatureShift) -> None:
         """Take in N samples."""
-        values = (shift.norm / shift.entries.sqrt()).double()  # (L, N)
+        values = shift.rms().double()  # (L, N)
         sums = torch.stack([values.sum(1), values.square().sum(1)])
         self.sums = sums if self.sums is None else self.sums + sums
         self.count += values.shape[1]

@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from small_clip import clip_model
+from small_clip import clip_model, in_double
 
 from benchmarks.setting import LISTS, METHODS, PATHS, batch, build, class_names
 from promptclip import ClassPrompts
@@ -33,6 +33,25 @@ def test_both_paths_take_the_same_step(method):
         assert fast_losses[name] == pytest.approx(value, rel=1e-4), name
     for name, gradient in gradients.items():
         assert (fast_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_logits_losses_and_gradients_agree_in_double_precision(method):
+    data = batch(NAMES, 4, 32)
+    results = []
+    for path in ("plain", "fast"):
+        trainer = quiet(method, path, NAMES, in_double(clip_model("tiny12")))
+        trainer.learner.double()
+        trainer.teacher_text = trainer.teacher_text.double()
+        features = trainer.encode(data["img"].double())
+        logits = trainer.clip.logits(features.image, features.text)
+        losses = trainer.losses(features, logits, data["img"].double(), data["label"])
+        learned = dict(trainer.learner.named_parameters())
+        gradients = torch.autograd.grad(sum(losses.values()), list(learned.values()))
+        results.append({"logits": logits} | losses | dict(zip(learned, gradients, strict=True)))
+    for name, value in results[0].items():
+        assert value.dtype == torch.double
+        assert torch.allclose(results[1][name], value, rtol=1e-8, atol=1e-8 * value.abs().max().item()), name
 
 
 @pytest.mark.parametrize("method", ["MaPLe", "RESTORE_m"])

@@ -1,5 +1,6 @@
 """Small CLIPs made from the recipe that the golden numbers state."""
 
+from copy import deepcopy
 from functools import lru_cache
 
 import clip.model
@@ -21,4 +22,13 @@ def clip_model(geometry: str) -> clip.model.CLIP:
     """The recipe's CLIP itself, float32, frozen."""
     model = clip.model.CLIP(**recipe.GEOMETRIES[geometry]).eval().requires_grad_(False)
     model.load_state_dict({name: value.clone() for name, value in clip_state(geometry).items()})
+    return model
+
+
+def in_double(model: clip.model.CLIP) -> clip.model.CLIP:
+    """A copy in double precision throughout: clip's own norms round to single on the way."""
+    model = deepcopy(model).double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.__class__ = torch.nn.LayerNorm
     return model
