@@ -26,7 +26,7 @@ class History:
     def __init__(self, trainer: Any, claim: Claim) -> None:
         self.trainer, self.claim, self.path = trainer, claim, claim.directory / "history.json"
         self.entries: list[dict[str, Any]] = []
-        self.images = 0
+        self.images, self.rate = 0, 0.0
         self.start()
         self.run_epoch, self.step = trainer.run_epoch, trainer.forward_backward
         trainer.run_epoch, trainer.forward_backward = self.watched_epoch, self.watched_step
@@ -48,7 +48,7 @@ class History:
         if not self.entries:
             self.entries = read_history(self.path, trainer.cfg.RESUME)
         self.start()
-        rate, self.images, began = trainer.get_current_lr(), 0, time.perf_counter()
+        self.rate, self.images, began = trainer.get_current_lr(), 0, time.perf_counter()
         self.run_epoch()
         seconds = time.perf_counter() - began
         means = {name: meter.avg for name, meter in self.meters.meters.items()}
@@ -57,7 +57,7 @@ class History:
             "epoch": trainer.epoch + 1,
             "seconds": round(seconds, 3),
             "images_per_second": round(self.images / seconds, 3),
-            "lr": rate,
+            "lr": self.rate,
             "losses": {name: mean for name, mean in means.items() if name not in other | {"acc"}},
             "other": {name: mean for name, mean in means.items() if name in other},
             "accuracy": means.get("acc"),
@@ -98,10 +98,11 @@ class History:
     def state(self) -> dict[str, Any]:
         """The sums as plain numbers."""
         shift = None if self.shift is None else [self.shift.text.state(), self.shift.vision.state()]
-        return {"meters": self.meters.state(), "shift": shift, "other": sorted(self.other or ())}
+        return {"lr": self.rate, "meters": self.meters.state(), "shift": shift, "other": sorted(self.other or ())}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
+        self.rate = float(state["lr"])  # behind an epoch's last step the schedule is at the next epoch's
         self.meters.load_state(state["meters"])
         self.other = set(state["other"])
         if self.shift is not None and state["shift"] is not None:

@@ -91,6 +91,22 @@ def test_epochs_behind_the_point_of_resumption_are_dropped(perform, whole, tmp_p
     assert history(out) == history(whole)
 
 
+@pytest.mark.parametrize("batch", [0, 2])
+def test_an_epoch_that_was_stopped_has_the_entry_of_a_whole_one(batch, perform, whole, tmp_path, monkeypatch):
+    step = PromptTrainer.forward_backward
+
+    def stopped(self, data):
+        self.stop_requested = (self.epoch, self.batch_idx) == (0, batch)
+        return step(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "forward_backward", stopped)
+        perform(tmp_path / "out", code=75)
+    assert not (tmp_path / "out" / "history.json").exists()
+    assert f"Going on behind batch {batch + 1}" in perform(tmp_path / "out").out
+    assert history(tmp_path / "out") == history(whole)
+
+
 def test_a_run_resumed_from_elsewhere_goes_on_in_its_history(perform, whole, tmp_path):
     perform(tmp_path / "begun", "OPTIM.MAX_EPOCH", "2")
     found = perform(tmp_path / "out", "RESUME", str(tmp_path / "begun"))
