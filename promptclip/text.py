@@ -135,7 +135,7 @@ def _heads(layout: Layout, qkv: Tensor) -> _Heads:
     """qkv (G, N, 3, H, d) for `_attend`, made once for the passes with and without prompts."""
     q, kv = qkv.split([1, 2], dim=2)  # rather than by index, whose gradient is a tensor of zeros to add to
     (queries, own_queries), (prefix, suffixes) = layout.parts(q.squeeze(2)), layout.parts(kv)
-    own = [(q, *_behind(prefix, suffix)) for q, suffix in zip(own_queries, suffixes, strict=True)]
+    own = [(query, *_behind(prefix, suffix)) for query, suffix in zip(own_queries, suffixes, strict=True)]
     return _Heads((queries, *prefix.unbind(2)), own)
 
 
