@@ -9,7 +9,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["trainers*", "promptclip*", "datasets*", "report*", "runs*", "sweeps*"]),
-    py_modules=["train", "sweep", "parse_test_res", "needs"],
+    py_modules=["train", "sweep", "parse_test_res"],
     package_data={
         "promptclip": ["weights/*"],
         "trainers": ["*.json"],

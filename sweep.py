@@ -16,7 +16,7 @@ import signal
 import sys
 from pathlib import Path
 
-from needs import require
+from promptclip.common.packages import require
 from runs.signals import RESUMABLE
 
 REPOSITORY = Path(__file__).resolve().parent

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from needs import require
+from promptclip.common.packages import require
 from runs.arguments import build_parser
 from runs.signals import RESUMABLE, StopRequest, listening
 

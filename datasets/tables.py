@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from needs import require
+from promptclip.common.packages import require
 
 
 def read_lines(path: Path) -> list[str]:

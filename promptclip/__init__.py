@@ -1,23 +1,34 @@
-"""CLIP with prompts: load it, run its two towers with per-layer prompts, measure and correct feature shift."""
+"""CLIP with prompts: load it, run its two towers with per-layer prompts, measure and correct feature shift.
 
-from needs import require
+The names below are looked up when they are first used, so that `promptclip.common`, which needs neither torch nor
+clip, is there at once for whoever only wants to say what is missing.
+"""
 
-require("torch", "clip")
+from importlib import import_module
+from typing import Any
 
-from promptclip.load import EMBEDDED, backbone_names, load_clip  # noqa: E402
-from promptclip.model import PromptedCLIP  # noqa: E402
-from promptclip.prompts import Prompts  # noqa: E402
-from promptclip.shift import FeatureShift  # noqa: E402
-from promptclip.surgery import Surgery  # noqa: E402
-from promptclip.tokens import ClassPrompts  # noqa: E402
+_PLACES = {
+    "EMBEDDED": "load",
+    "ClassPrompts": "tokens",
+    "FeatureShift": "shift",
+    "PromptedCLIP": "model",
+    "Prompts": "prompts",
+    "Surgery": "surgery",
+    "backbone_names": "load",
+    "load_clip": "load",
+}
+__all__ = sorted(_PLACES)
 
-__all__ = [
-    "EMBEDDED",
-    "ClassPrompts",
-    "FeatureShift",
-    "PromptedCLIP",
-    "Prompts",
-    "Surgery",
-    "backbone_names",
-    "load_clip",
-]
+
+def __getattr__(name: str) -> Any:
+    """A public name from the module that defines it."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from promptclip.common.packages import require
+
+    require("torch", "clip")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,10 +7,13 @@ tensors and nothing else, and the tensors' bytes.
 import math
 import pickle
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from promptclip.common.unpickling import PlainUnpickler
 
 STORAGES = {
     f"{name}Storage": dtype
@@ -71,7 +74,7 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
         (entry,) = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         root = entry.partition("/")[0]
         with archive.open(entry) as file:
-            module = _Reader(file, archive, root).load()
+            module = PlainUnpickler(file, _find, partial(_storage, archive, root)).load()
     state: dict[str, torch.Tensor] = {}
     _collect(module, "", state, depth=0)
     return state
@@ -90,35 +93,28 @@ def _collect(module: Any, prefix: str, state: dict[str, torch.Tensor], depth: in
         raise ValueError("it holds too many tensors")
 
 
-class _Reader(pickle._Unpickler):  # the one in Python: the faster one allocates whatever size a file names
-    """Builds tensors, lists, dicts and `Node`s, and refuses every other name."""
+def _find(module: str, name: str) -> Any:
+    """What stands for a name of the pickle; only modules, tensors and plain containers have any."""
+    if module.split(".")[0] == "__torch__":
+        return Node
+    if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
+        return _tensor
+    if module == "torch" and name in STORAGES:
+        return STORAGES[name]
+    if module == "torch.jit._pickle":
+        return _first
+    if (module, name) == ("collections", "OrderedDict"):
+        return dict
+    raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no tensor; nothing of it was executed")
 
-    # without the one instruction that allocates a size before it has read so much
-    dispatch = {code: step for code, step in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
 
-    def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(file)
-        self.archive, self.root = archive, root
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "__torch__":
-            return Node
-        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
-            return _tensor
-        if module == "torch" and name in STORAGES:
-            return STORAGES[name]
-        if module == "torch.jit._pickle":
-            return _first
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no tensor; nothing of it was executed")
-
-    def persistent_load(self, key: Any) -> torch.Tensor:
-        kind, dtype, name, _device, count = key
-        if kind != "storage" or dtype not in STORAGES.values():
-            raise pickle.UnpicklingError(f"it refers to {kind!r}, which is no tensor's storage")
-        data = bytearray(self.archive.read(f"{self.root}/data/{name}"))
-        return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+def _storage(archive: zipfile.ZipFile, root: str, key: Any) -> torch.Tensor:
+    """The numbers of one tensor, which lie in a file of their own in the archive."""
+    kind, dtype, name, _device, count = key
+    if kind != "storage" or dtype not in STORAGES.values():
+        raise pickle.UnpicklingError(f"it refers to {kind!r}, which is no tensor's storage")
+    data = bytearray(archive.read(f"{root}/data/{name}"))
+    return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
 
 
 def _tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> torch.Tensor:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptclip.common.names import flatten
+from promptclip.common.yaml_file import read_yaml
 from report import logs
-from runs.yaml_file import read_yaml
 
 NEEDED = ("trainer", "dataset", "subsample_classes", "seed", "accuracy")
 LARGEST = 100_000_000
@@ -162,14 +163,6 @@ def configuration(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
         except (OSError, ValueError):
             config = None
     return flatten(config) if isinstance(config, dict) else {}
-
-
-def flatten(node: dict, prefix: str = "") -> dict[str, Any]:
-    """{"OPTIM.LR": 0.002, ...} of a nested mapping."""
-    flat = {}
-    for name, value in node.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def settle_protocols(records: list[Record]) -> None:

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import NoReturn
 
-from runs.names import nearest
+from promptclip.common.names import nearest
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from runs.yaml_file import read_yaml
+from promptclip.common.yaml_file import read_yaml
 
 
 def identify(model_dir: Path, epoch: int | None) -> dict[str, Any]:

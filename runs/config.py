@@ -12,20 +12,11 @@ from yacs.config import CfgNode
 
 import datasets
 import trainers  # noqa: F401  registers the methods
+from promptclip.common.names import flatten, nearest, unknown
+from promptclip.common.yaml_file import read_yaml
 from promptclip.load import backbone_names
-from runs.names import nearest, unknown
-from runs.yaml_file import read_yaml
 
 SUBSETS = ("all", "base", "new")
-
-
-def flatten(node: Mapping, prefix: str = "") -> dict[str, Any]:
-    """`{"OPTIM.LR": 0.002, ...}` of a nested mapping; empty sections vanish."""
-    flat = {}
-    for name, value in node.items():
-        key = f"{prefix}{name}"
-        flat.update(flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value})
-    return flat
 
 
 def default_config() -> CfgNode:

@@ -16,9 +16,9 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
+from promptclip.common.yaml_file import read_yaml
 from runs.checkpoint import trained_on
 from runs.config import default_config, extend_by_trainer, flatten
-from runs.yaml_file import read_yaml
 
 SCHEMA = 2
 

@@ -11,10 +11,10 @@ from typing import Any
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from promptclip.common.names import unknown
 from runs.arguments import build_parser
 from runs.checks import check_values
 from runs.config import build_config, check_names, flatten
-from runs.names import unknown
 from runs.record import WITHOUT_EFFECT, effective
 from sweeps.run import EMBEDDED, Run
 from sweeps.spec import Row

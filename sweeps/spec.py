@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from runs.names import nearest, unknown
-from runs.yaml_file import read_yaml
+from promptclip.common.names import nearest, unknown
+from promptclip.common.yaml_file import read_yaml
 
 SPECS = Path(__file__).parent / "specs"
 PROTOCOLS = ("base2new", "cross_dataset", "cross_domain", "fewshot")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from needs import require
+from promptclip.common.packages import require
 from runs.signals import RESUMABLE
 from sweeps.board import Board
 from sweeps.clock import Clock

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import needs
+import promptclip.common.packages as needs
 
 REPOSITORY = Path(__file__).parents[1]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "output"}
@@ -50,7 +50,7 @@ def test_the_metadata_names_what_is_needed(built):
     info = next(built.glob("*.egg-info"))
     metadata = Parser().parsestr((info / "PKG-INFO").read_text())
     requirements = " ".join(metadata.get_all("Requires-Dist"))
-    for module in set(needs.INSTALL) - {"dassl"}:  # Dassl is the user's choice: ours or upstream's
+    for module in set(needs.COMMANDS) - {"dassl"}:  # Dassl is the user's choice: ours or upstream's
         assert module in requirements
     assert "dassl" not in requirements
     assert metadata["Requires-Python"] == ">=3.10"

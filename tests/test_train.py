@@ -471,7 +471,8 @@ def test_a_damaged_record(tmp_path, command, capsys, name):
 
 
 def test_a_missing_package_names_the_command():
-    script = "import sys, needs; sys.modules; needs.find_spec = lambda name: None if name == 'dassl' else name\n"
+    script = "import sys, promptclip.common.packages as needs\n"
+    script += "needs.find_spec = lambda name: None if name == 'dassl' else name\n"
     script += "import train; sys.exit(train.main(['--trainer', 'x']))"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 2 and "pip install ./dassl-core" in done.stderr and "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from needs import require
+from promptclip.common.packages import require
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """Sentences for a name that is not known, with the nearest one that is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -17,3 +18,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     guess = nearest(name, known)
     hint = f"did you mean {guess!r}? " if guess else ""
     return f"There is no {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}."
+
+
+def flatten(node: Mapping, prefix: str = "") -> dict[str, Any]:
+    """`{"OPTIM.LR": 0.002, ...}` of a nested mapping; empty sections vanish."""
+    flat = {}
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        flat.update(flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value})
+    return flat

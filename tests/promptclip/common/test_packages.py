@@ -2,7 +2,7 @@
 
 import pytest
 
-import needs
+import promptclip.common.packages as needs
 
 
 def test_what_is_there_passes():
