@@ -28,7 +28,7 @@ def free_bytes(device: torch.device) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def decide(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
+def choose_checkpointing(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
     """Whether to checkpoint, and the line that says so.
 
     Args:
@@ -47,8 +47,6 @@ def decide(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
     return on, f"A training step would keep about {needed / 2**30:.1f} GiB, {known} is free: {doing}{why}."
 
 
-def running(function: Callable, on: bool) -> Callable:
-    """`function`, or a form of it that keeps its inputs alone and computes the rest again in the backward pass."""
-    if not (on and torch.is_grad_enabled()):
-        return function
+def recomputed(function: Callable) -> Callable:
+    """A form of `function` that keeps its inputs alone and computes the rest again in the backward pass."""
     return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)

@@ -1,12 +1,13 @@
 """The frozen CLIP that every method prompts."""
 
+from collections.abc import Sequence
+
 import torch
 from clip.model import CLIP
 from torch import Tensor
-from torch.nn import functional as F
 
 from promptclip.memory import kept_bytes
-from promptclip.packing import Layout, pack
+from promptclip.layout import Layout, lay_out
 from promptclip.prompts import blocks
 from promptclip.shift import FeatureShift
 from promptclip.text import TextTower
@@ -33,7 +34,7 @@ class PromptedCLIP:
 
     def layout(self, classes: ClassPrompts) -> Layout:
         """`classes` packed for `encode_text`, on the weights' device; make it once and keep it."""
-        return pack(classes).to(self.device)
+        return lay_out(classes).to(self.device)
 
     def set_checkpointing(self, on: bool) -> None:
         """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
@@ -55,18 +56,18 @@ class PromptedCLIP:
             width = model.ln_final.weight.shape[0]
             total += kept_bytes("text", passes * len(layout.ids), width, blocks(model)[0], itemsize, shift)
         if learned[1]:
-            words, width = model.visual.positional_embedding.shape
-            total += kept_bytes("vision", images * (words + learned[1]), width, blocks(model)[1], itemsize, shift)
+            tokens, width = model.visual.positional_embedding.shape
+            total += kept_bytes("vision", images * (tokens + learned[1]), width, blocks(model)[1], itemsize, shift)
         return total
 
     def encode_image(
-        self, images: Tensor, prompts: list[Tensor | None] = (), shift: bool = False
+        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (B, D) of images (B, 3, H, W); see `VisionTower`."""
         return self.vision(images, prompts, shift)
 
     def encode_text(
-        self, layout: Layout, prompts: list[Tensor | None] = (), shift: bool = False
+        self, layout: Layout, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (K, D) of K class prompts; see `TextTower`."""
         return self.text(layout, prompts, shift)
@@ -77,9 +78,3 @@ class PromptedCLIP:
         length = self.model.context_length
         chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
         return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length)))[0] for chunk in chunks])
-
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Cosine similarity times CLIP's frozen logit scale, (B, K); text features (K, D) or (B, K, D) (Eq. 4)."""
-        image, text = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
-        cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
-        return self.model.logit_scale.exp() * cosine

@@ -85,7 +85,12 @@ class ShiftScale(nn.Module):
     Args:
         norm: one of NORMS.
         vision_blocks, text_blocks: depth of the towers.
+
+    Raises:
+        ValueError: unknown norm.
     """
+
+    training_only = ("image_first", "text_first")
 
     def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
         super().__init__()
@@ -118,7 +123,7 @@ class ShiftStatistics:
     """Mean and standard deviation over samples of each block's shift, on the scale that "rms" names.
 
     One formula for every method, whatever its own loss makes of the shift. Sums stay on the device and in float64, so
-    that adding a training step's shift costs no wait, and going on from `state` changes no digit.
+    that adding a training step's shift costs no wait, and resuming from `state` changes no digit.
 
     Args:
         blocks: depth of the tower.
@@ -149,7 +154,7 @@ class ShiftStatistics:
         return {"count": self.count, "sums": None if self.sums is None else self.sums.tolist()}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         sums = state["sums"]
         self.count = int(state["count"])
         self.sums = None if sums is None else torch.tensor(sums, dtype=torch.float64, device=device)

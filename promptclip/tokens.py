@@ -16,9 +16,8 @@ def tokenizer() -> SimpleTokenizer:
 
 def encode(text: str) -> list[int]:
     """Token ids of `text` between start (SOS) and end (EOT) token."""
-    words = tokenizer().encode(text)
     start, end = tokenizer().encoder["<|startoftext|>"], tokenizer().encoder["<|endoftext|>"]
-    ids = [start, *words, end]
+    ids = [start, *tokenizer().encode(text), end]
     return ids[: ids.index(end) + 1]  # CLIP reads its feature at the first end token
 
 
@@ -29,33 +28,33 @@ class ClassPrompts:
     Attributes:
         names: the K class names (or texts).
         ids: per prompt, its token ids; the id at a learned position is a place holder.
-        slots: per prompt, the learned context vector (0..n_ctx-1) at each position, -1 where a word stands.
+        context: per prompt, the learned context vector (0..n_ctx-1) at each position, -1 where none stands.
         class_specific: the context is (K, n_ctx, width), one per class, instead of shared (CoOp's CSC).
     """
 
     names: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
-    slots: tuple[tuple[int, ...], ...]
+    context: tuple[tuple[int, ...], ...]
     class_specific: bool = False
 
     @property
     def n_ctx(self) -> int:
         """Number of learned context vectors in a prompt."""
-        return 1 + max(max(slots) for slots in self.slots)
+        return 1 + max(max(context) for context in self.context)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
     def from_texts(cls, texts: list[str], context_length: int = 77) -> "ClassPrompts":
-        """Prompts of words only, one per text (zero-shot CLIP).
+        """Prompts without learned tokens, one per text (zero-shot CLIP).
 
         Raises:
             ValueError: a text needs more than `context_length` tokens, or there is none.
         """
         ids = [tuple(encode(text)) for text in texts]
-        slots = [(-1,) * len(row) for row in ids]
-        return _checked(cls(tuple(texts), tuple(ids), tuple(slots)), context_length)
+        context = [(-1,) * len(row) for row in ids]
+        return _checked(cls(tuple(texts), tuple(ids), tuple(context)), context_length)
 
     @classmethod
     def with_context(
@@ -91,14 +90,14 @@ class ClassPrompts:
         prefix = words.replace("_", " ") or " ".join(["X"] * n_ctx)
         if len(encode(prefix)) - 2 < n_ctx:
             raise ValueError(f"The context {prefix!r} has fewer tokens than n_ctx = {n_ctx}; lower n_ctx.")
-        ids, slots = [], []
+        ids, context = [], []
         for name in (name.replace("_", " ") for name in names):
             row = encode(f"{prefix} {name}.".strip())
-            slot = [-1] + list(range(n_ctx)) + [-1] * (len(row) - 1 - n_ctx)
+            index = [-1] + list(range(n_ctx)) + [-1] * (len(row) - 1 - n_ctx)
             order = _order(len(row), n_ctx, len(tokenizer().encode(name)), position)
             ids.append(tuple(row[i] for i in order))
-            slots.append(tuple(slot[i] for i in order))
-        return _checked(cls(tuple(names), tuple(ids), tuple(slots), class_specific), context_length)
+            context.append(tuple(index[i] for i in order))
+        return _checked(cls(tuple(names), tuple(ids), tuple(context), class_specific), context_length)
 
 
 def _order(length: int, n_ctx: int, name_length: int, position: str) -> list[int]:

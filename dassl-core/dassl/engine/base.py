@@ -17,6 +17,21 @@ class TrainerBase(Saving):
     """A loop over epochs with a hook before and after each part, over models registered by name.
 
     Whoever sets `stop_requested` (a signal handler) has the run saved after the step it is in and `Stopped` raised.
+
+    `listeners` are objects that hear what happens: each event is a method of theirs, all of them optional, which gets
+    the trainer first:
+
+        epoch_begins()                        before run_epoch
+        step_ends(batches, summary)           after forward_backward(*batches) has returned `summary`
+        epoch_ends()                          after run_epoch, before after_epoch and the checkpoint it writes
+        checkpoint_begins()                   before anything of a checkpoint is written; may raise to forbid it
+        evaluation_begins(split, loader)
+        batch_evaluated(batch, scores, labels)
+        evaluation_ends(split, results)       `results` as the evaluator returns them
+
+    One that sums something up over an epoch has besides `state_name`, `epoch_state(trainer)`, which returns its sums
+    as a dict of plain values for a checkpoint inside the epoch, and `load_epoch_state(trainer, state)`, which takes
+    them up again after `epoch_begins`.
     """
 
     stop_requested = False
@@ -27,6 +42,14 @@ class TrainerBase(Saving):
         self._optims: OrderedDict[str, Any] = OrderedDict()
         self._scheds: OrderedDict[str, Any] = OrderedDict()
         self._writer = None
+        self.listeners: list[Any] = []
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the method named `event` of every listener that has one, with this trainer and `args`."""
+        for listener in self.listeners:
+            method = getattr(listener, event, None)
+            if method is not None:
+                method(self, *args)
 
     # Models
 
@@ -133,7 +156,9 @@ class TrainerBase(Saving):
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 self.before_epoch()
+                self.tell("epoch_begins")
                 self.run_epoch()
+                self.tell("epoch_ends")
                 self.after_epoch()
                 if self.stop_requested and epoch + 1 < self.max_epoch:
                     self.save_model(epoch, self.output_dir)

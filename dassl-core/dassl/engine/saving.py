@@ -28,12 +28,17 @@ class Saving:
 
     Besides weights, optimiser and schedule they hold, under `resume`, what a resumed run needs to equal an
     uninterrupted one: the state of all random number generators, the best validation result, the gradient scaler and,
-    in `model.pth.tar-<epochs>-batch-<batches>`, which a stopped run writes, the place inside the epoch.
+    in `model.pth.tar-<epochs>-batch-<batches>`, which a stopped run writes, the place inside the epoch with the running
+    averages of the log and, among them, each listener's `epoch_state` under its `state_name`.
     """
 
     _pending_rng: dict[str, Any] | None = None
     # Where inside its epoch a stopped run is saved or resumed: {"batches", "start_rng", "meters"}
     _step: dict[str, Any] | None = None
+
+    def checkpoint_extras(self) -> dict[str, Any]:
+        """Hook: return further entries of every checkpoint file, plain values or tensors by name."""
+        return {}
 
     def save_model(
         self,
@@ -44,11 +49,12 @@ class Saving:
         model_name: str = "",
     ) -> None:
         """Save every registered model after the 0-based `epoch`; the files say epoch + 1. Raises OSError."""
-        resume = self._resume_state()
+        self.tell("checkpoint_begins")
+        resume, extras = self._resume_state(), self.checkpoint_extras()
         written = []
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
-            state = {
+            state = extras | {
                 "state_dict": self._models[name].state_dict(),
                 "epoch": epoch + 1,
                 "optimizer": None if optim is None else optim.state_dict(),
@@ -71,7 +77,8 @@ class Saving:
         The data order is not in the file but follows from `start_rng`, the generators' state at the epoch's start:
         a resumed run loads the same batches again, without training on them, and then takes its generators over.
         """
-        self._step = {"batches": batches, "start_rng": start_rng, "meters": meters.state()}
+        sums = {one.state_name: one.epoch_state(self) for one in self._summing_listeners()}
+        self._step = {"batches": batches, "start_rng": start_rng, "meters": meters.state() | sums}
         try:
             name = f"model.pth.tar-{self.epoch}-batch-{batches}"
             self.save_model(self.epoch - 1, self.output_dir, model_name=name)
@@ -143,12 +150,22 @@ class Saving:
         return step
 
     def go_on_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
-        """Take up generators and meters where the stopped run left them, its batches having been loaded again."""
+        """Take up generators, meters and listeners where the stopped run left them, its batches loaded again.
+
+        Sums of a listener that is not there this time are left out. Raises CheckpointError.
+        """
         try:
-            meters.load_state(step["meters"])
-        except (AttributeError, TypeError, ValueError, ZeroDivisionError) as err:
+            averages = dict(step["meters"])
+            for one in self._summing_listeners():
+                if one.state_name in averages:
+                    one.load_epoch_state(self, averages.pop(one.state_name))
+            meters.load_state({name: state for name, state in averages.items() if not isinstance(state, dict)})
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
             raise CheckpointError(f"The checkpoint's running averages are damaged ({err!r}).") from err
         set_rng_state(step["rng"])
+
+    def _summing_listeners(self) -> list[Any]:
+        return [one for one in self.listeners if hasattr(one, "state_name")]
 
     def _resume_state(self) -> dict[str, Any]:
         scaler = getattr(self, "scaler", None)

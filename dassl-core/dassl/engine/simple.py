@@ -137,6 +137,7 @@ class SimpleTrainer(TrainerBase):
         self.set_model_mode("eval")
         self.evaluator.reset()
         print(f"Evaluate on the *{split}* set")
+        self.tell("evaluation_begins", split, loader)
         # The bar goes to stderr and only to a terminal, so that it never ends up in a log.
         self.broken_images = []
         for batch in tqdm(loader, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False):
@@ -146,11 +147,14 @@ class SimpleTrainer(TrainerBase):
             if not batch:
                 continue
             input, label = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(input), label)
+            scores = self.model_inference(input)
+            self.evaluator.process(scores, label)
+            self.tell("batch_evaluated", batch, scores, label)
         if self.broken_images:
             print(f"* skipped: {len(self.broken_images):,} broken images, which count nowhere")
             print("\n".join(self.broken_images))
         results = self.evaluator.evaluate()
+        self.tell("evaluation_ends", split, results)
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         return next(iter(results.values()))

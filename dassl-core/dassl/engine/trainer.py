@@ -35,7 +35,9 @@ class _BatchLoop(SimpleTrainer):
                     resumed, end = None, time.time()
                 continue
             data_time.update(time.time() - end)
-            losses.update(self.forward_backward(*batches))
+            summary = self.forward_backward(*batches)
+            losses.update(summary)
+            self.tell("step_ends", batches, summary)
             batch_time.update(time.time() - end)
             freq = self.cfg.TRAIN.PRINT_FREQ
             if (self.batch_idx + 1) % freq == 0 or self.num_batches < freq:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from promptclip import Prompts
+from promptclip.prompts import Prompts
 
 
 class GramShift(nn.Module):
@@ -13,8 +13,10 @@ class GramShift(nn.Module):
     keeps them.
 
     Args:
-        depth: PROMPT_DEPTH; the shallow prompt is left out, so depth - 1 layers count.
+        depth: PROMPT_DEPTH; the shallow prompt is left out, so depth - 1 blocks count.
     """
+
+    training_only = ("text_first", "image_first")
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -22,7 +24,7 @@ class GramShift(nn.Module):
         self.register_buffer("image_first", torch.zeros(depth - 1))
 
     def forward(self, prompts: Prompts) -> Tensor:
-        """The loss for the current prompts."""
+        """The loss for a step's prompts, a scalar."""
         text = self._ratio(gram_norms(prompts.text), self.text_first)
         image = self._ratio(gram_norms(prompts.vision), self.image_first)
         return (text - image).square().sum()
@@ -32,12 +34,6 @@ class GramShift(nn.Module):
         first.copy_(torch.where(first > 0, first, norms.detach()))
         return norms / first.clone()
 
-    @staticmethod
-    @torch.no_grad()
-    def mean_norms(prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """Mean over deep layers of ||P^T P||_F, (text, image); 0 where there is no deep layer."""
-        return tuple(norms.mean() if len(norms) else norms.sum() for norms in map(gram_norms, prompts))
-
 
 def gram_norms(prompts: list[Tensor]) -> Tensor:
     """(depth - 1,) ||P P^T||_F of the deep prompts, equal to ||P^T P||_F and smaller."""
@@ -45,3 +41,10 @@ def gram_norms(prompts: list[Tensor]) -> Tensor:
         return prompts[0].new_zeros(0)
     deep = torch.stack(prompts[1:])  # (depth - 1, n, width)
     return torch.linalg.matrix_norm(deep @ deep.transpose(1, 2))
+
+
+@torch.no_grad()
+def mean_gram_norms(prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Mean over deep blocks of ||P^T P||_F, (text, image); 0 where there is no deep block."""
+    text, image = (gram_norms(side) for side in (prompts.text, prompts.vision))
+    return tuple(norms.mean() if len(norms) else norms.sum() for norms in (text, image))

@@ -11,11 +11,11 @@ from promptclip import ClassPrompts, FeatureShift, PromptedCLIP
 def padded(classes: ClassPrompts, context_length: int = 77) -> tuple[Tensor, Tensor]:
     """Token ids and learned places as (K, context_length) tensors, 0 and -1 after the end token."""
     ids = torch.zeros(len(classes), context_length, dtype=torch.long)
-    slots = torch.full_like(ids, -1)
-    for k, (row, slot) in enumerate(zip(classes.ids, classes.slots, strict=True)):
+    context = torch.full_like(ids, -1)
+    for k, (row, slot) in enumerate(zip(classes.ids, classes.context, strict=True)):
         ids[k, : len(row)] = torch.tensor(row)
-        slots[k, : len(row)] = torch.tensor(slot)
-    return ids, slots
+        context[k, : len(row)] = torch.tensor(slot)
+    return ids, context
 
 
 def run_block(block: torch.nn.Module, x: Tensor) -> Tensor:
@@ -33,17 +33,17 @@ def norm(shift: Tensor, seen: Tensor | None = None) -> Tensor:
 def text(model: CLIP, classes: ClassPrompts, prompts: list, shift: bool = True) -> tuple[Tensor, Tensor | None]:
     """(features (K, D), shift norms (L, K)) of all classes at once, each 77 positions long."""
     device = model.logit_scale.device
-    ids, slots = (t.to(device) for t in padded(classes, model.context_length))
+    ids, context = (t.to(device) for t in padded(classes, model.context_length))
     ends = torch.tensor([len(row) - 1 for row in classes.ids], device=device)
-    rows, places = (slots >= 0).nonzero(as_tuple=True)
-    words = (slots < 0).nonzero()[:, 1].view(len(classes), -1)  # the same number in every class
+    rows, places = (context >= 0).nonzero(as_tuple=True)
+    words = (context < 0).nonzero()[:, 1].view(len(classes), -1)  # the same number in every class
     seen = words <= ends[:, None]
     every = torch.arange(len(classes), device=device)
 
     def put(x: Tensor, prompt: Tensor | None) -> Tensor:
         if prompt is None:
             return x
-        new = prompt[slots[rows, places]] if prompt.dim() == 2 else prompt[rows, slots[rows, places]]
+        new = prompt[context[rows, places]] if prompt.dim() == 2 else prompt[rows, context[rows, places]]
         return x.index_put((rows, places), new.to(x.dtype))
 
     x = put(model.token_embedding(ids).type(model.dtype), prompts[0] if prompts else None)
@@ -52,10 +52,10 @@ def text(model: CLIP, classes: ClassPrompts, prompts: list, shift: bool = True) 
     for number, block in enumerate(model.transformer.resblocks):
         if 0 < number < len(prompts):
             x = put(x, prompts[number])
-        bare = run_block(block, x[every[:, None], words]) if shift else None
+        unprompted = run_block(block, x[every[:, None], words]) if shift else None
         x = run_block(block, x)
         if shift:
-            norms.append(norm(x[every[:, None], words] - bare, seen))
+            norms.append(norm(x[every[:, None], words] - unprompted, seen))
     features = model.ln_final(x).type(model.dtype)[every, ends] @ model.text_projection
     return features, torch.stack(norms) if shift else None
 
@@ -74,10 +74,10 @@ def vision(model: CLIP, images: Tensor, prompts: list, shift: bool = True) -> tu
     for number, block in enumerate(visual.transformer.resblocks):
         if 0 < number < len(prompts) and prompts[number] is not None:
             x = torch.cat([x[:, :words], prompts[number].to(x.dtype).expand(len(x), -1, -1)], dim=1)
-        bare = run_block(block, x[:, :words]) if shift else None
+        unprompted = run_block(block, x[:, :words]) if shift else None
         x = run_block(block, x)
         if shift:
-            norms.append(norm(x[:, :words] - bare))
+            norms.append(norm(x[:, :words] - unprompted))
     return visual.ln_post(x[:, 0]) @ visual.proj, torch.stack(norms) if shift else None
 
 
@@ -124,13 +124,13 @@ class PlainCLIP(PromptedCLIP):
         if not shift:
             return features, None
         width = self.model.positional_embedding.shape[1]
-        entries = [width * sum(slot < 0 for slot in slots) for slots in layout.slots]
+        entries = [width * sum(slot < 0 for slot in context) for context in layout.context]
         return features, FeatureShift(torch.cat([norms for _, norms in results], 1), features.new_tensor(entries))
 
 
 def _slices(classes: ClassPrompts, size: int) -> list[ClassPrompts]:
     starts = range(0, len(classes), size)
     return [
-        ClassPrompts(classes.names[i : i + size], classes.ids[i : i + size], classes.slots[i : i + size])
+        ClassPrompts(classes.names[i : i + size], classes.ids[i : i + size], classes.context[i : i + size])
         for i in starts
     ]
