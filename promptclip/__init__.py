@@ -4,8 +4,12 @@ The names below are looked up when they are first used, so that `promptclip.comm
 clip, is there at once for whoever only wants to say what is missing.
 """
 
+import warnings
 from importlib import import_module
 from typing import Any
+
+# clip reads its version check from pkg_resources, which announces its own end
+warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
 
 _PLACES = {
     "EMBEDDED": "load",

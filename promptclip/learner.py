@@ -75,7 +75,7 @@ parameters' gradients, scaled as the losses are."""
 
 
 def cosine_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
-    """Cosine similarity times exp(logit_scale), (B, K) (Eq. 4); text features (K, D), or (B, K, D): one set per image."""
+    """Cosine similarity times exp(logit_scale), (B, K) (Eq. 4); text features (K, D), or (B, K, D), a set per image."""
     image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
     cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
     return logit_scale.exp() * cosine
@@ -196,7 +196,8 @@ class PromptLearner(nn.Module):
         if self.training and self.teacher is not None:
             with torch.no_grad():
                 teacher = self.teacher(clip, images, image)
-        return Output(image, text, logits, Prompts(text_prompts, vision_prompts), image_shift, text_shift, norms, teacher)
+        prompts = Prompts(text_prompts, vision_prompts)
+        return Output(image, text, logits, prompts, image_shift, text_shift, norms, teacher)
 
     @staticmethod
     def _encode_text(

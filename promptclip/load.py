@@ -8,12 +8,9 @@ import zipfile
 from difflib import get_close_matches
 from pathlib import Path
 
+import clip
 import torch
-
-with warnings.catch_warnings():  # clip reads its version check from pkg_resources, which announces its own end
-    warnings.simplefilter("ignore")
-    import clip
-    from clip.model import CLIP, build_model
+from clip.model import CLIP, build_model
 
 from promptclip.archive import check_zip, is_torchscript, read_torchscript
 

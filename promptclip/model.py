@@ -6,8 +6,8 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
-from promptclip.memory import kept_bytes
 from promptclip.layout import Layout, lay_out
+from promptclip.memory import kept_bytes
 from promptclip.prompts import blocks
 from promptclip.shift import FeatureShift
 from promptclip.text import TextTower
@@ -40,24 +40,24 @@ class PromptedCLIP:
         """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
         self.text.checkpointing = self.vision.checkpointing = on
 
-    def kept_bytes(self, layout: Layout, images: int, learned: tuple[int, int], shift: bool, passes: int = 1) -> int:
+    def kept_bytes(self, layout: Layout | None, images: int, vision_prompts: int, shift: bool, passes: int = 1) -> int:
         """Estimate of what a training step keeps for its backward pass.
 
         Args:
-            layout: the classes.
+            layout: the classes; a text tower without prompts, or without a layout, keeps nothing.
             images: number of images of a step.
-            learned: learned tokens (text, vision); a tower without any keeps nothing.
+            vision_prompts: tokens of a vision prompt; without any the vision tower keeps nothing.
             shift: whether the step measures shift.
             passes: text passes of a step.
         """
         model, total = self.model, 0
         itemsize = model.visual.conv1.weight.element_size()
-        if learned[0]:
+        if layout is not None and layout.n_ctx:
             width = model.ln_final.weight.shape[0]
             total += kept_bytes("text", passes * len(layout.ids), width, blocks(model)[0], itemsize, shift)
-        if learned[1]:
+        if vision_prompts:
             tokens, width = model.visual.positional_embedding.shape
-            total += kept_bytes("vision", images * (tokens + learned[1]), width, blocks(model)[1], itemsize, shift)
+            total += kept_bytes("vision", images * (tokens + vision_prompts), width, blocks(model)[1], itemsize, shift)
         return total
 
     def encode_image(

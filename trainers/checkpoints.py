@@ -114,10 +114,8 @@ def _refuse_other_options(
             )
 
 
-def trained_options(
-    path: Path, checkpoint: dict[str, Any], state: dict[str, Tensor], method: Method
-) -> dict[str, Any]:
-    """The decisive options that a checkpoint was trained with, as far as it, its names or config.yaml beside it tell."""
+def trained_options(path: Path, checkpoint: dict[str, Any], state: dict[str, Tensor], method: Method) -> dict[str, Any]:
+    """The decisive options a checkpoint was trained with, as far as it, its names, or config.yaml beside it say."""
     if checkpoint.get("method") == method.name and isinstance(checkpoint.get("options"), dict):
         said = checkpoint["options"]
     else:

@@ -8,9 +8,7 @@ from promptclip.shift import NORMS, ShiftScale, consistency
 from trainers.method import Option, Options, Setup
 
 FS_WEIGHT = Option(1.0, "lambda_fs, the weight of L^fs; 0 leaves it out", low=0)
-SHIFT_NORM = Option(
-    "rms", "what brings the two towers' shift to one scale (promptclip.shift)", choices=NORMS
-)
+SHIFT_NORM = Option("rms", "what brings the two towers' shift to one scale (promptclip.shift)", choices=NORMS)
 
 
 def shift_scale(setup: Setup) -> ShiftScale:

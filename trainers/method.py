@@ -148,6 +148,12 @@ class Method:
         return f"{self.name}: {self.summary}\n\n{table}"
 
 
+def within_backbone(name: str, value: int, low: int, high: int) -> None:
+    """Raise ValueError unless low <= value <= high, limits that the backbone sets."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, but this backbone allows {low} to {high}.")
+
+
 def register(method: Method) -> None:
     """Have Dassl know `method` under its name: a subclass of the one trainer that carries it.
 

@@ -1,6 +1,6 @@
 """RESTORE: feature-shift consistency and surgery (arXiv 2403.06136), on MaPLe's and on PromptSRC's prompts.
 
-RESTORE_m = MaPLe's prompts, plus L^fs, plus surgery. RESTORE_p = PromptSRC's prompts, losses and average, plus the same.
+RESTORE_m is MaPLe's prompts, plus L^fs, plus surgery; RESTORE_p is PromptSRC's prompts, losses and average, plus both.
 `VARIANT` "paper" measures the shift of features (Eq. 6); "released" is the reading of the authors' code: Gram norms of
 prompts (`promptclip.gram_shift`), QuickGELU, and ratios ALPHA_IMAGE, ALPHA_TEXT that grow once.
 """
@@ -53,14 +53,12 @@ OPTIONS = {
     ),
     "ALPHA_IMAGE": Option(0.1, "strength of image surgery at the start", low=0, ignored=_surgery_only),
     "ALPHA_TEXT": Option(0.1, "strength of text surgery at the start", low=0, ignored=_surgery_only),
-    "GAMMA": Option(0.0, "alpha_image over the summed shift; 0: so that it starts at ALPHA_*", low=0, ignored=_guided_only),
-    "BETA": Option(0.0, "alpha_text over the summed shift; 0: so that it starts at ALPHA_*", low=0, ignored=_guided_only),
+    "GAMMA": Option(0.0, "alpha_image over the summed shift; 0: starts at ALPHA_IMAGE", low=0, ignored=_guided_only),
+    "BETA": Option(0.0, "alpha_text over the summed shift; 0: starts at ALPHA_TEXT", low=0, ignored=_guided_only),
     "ALPHA_MOMENTUM": Option(
         0.9, "weight of the past in alpha's running mean over steps", low=0, high=1, ignored=_guided_only
     ),
-    "SURGERY_ACT": Option(
-        "relu", "activation of surgery", ACTIVATIONS, decides_test=True, ignored=_paper_surgery_only
-    ),
+    "SURGERY_ACT": Option("relu", "activation of surgery", ACTIVATIONS, decides_test=True, ignored=_paper_surgery_only),
     "SURGERY_ZERO_INIT": Option(True, "start from the uncorrected model", ignored=_paper_surgery_only),
 }
 LEARNS = ("text_surgery", "image_surgery")

@@ -18,7 +18,7 @@ from trainers import checkpoints
 from trainers.cuda_graph import CudaRecorder, GraphedStep
 from trainers.method import Method, Options, Setup
 from trainers.precision import Precision
-from trainers.upstream import ListenedTrainer
+from trainers.upstream import IS_UPSTREAM, ListenedTrainer
 
 
 class StepResult(NamedTuple):
@@ -150,9 +150,15 @@ class PromptTrainer(ListenedTrainer):
         batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
         needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
-        on, line = choose_checkpointing(self.cfg.MODEL.get("CHECKPOINTING", "auto"), needed, free_bytes(self.clip.device))
+        choice = self.cfg.MODEL.get("CHECKPOINTING", "auto")
+        on, line = choose_checkpointing(choice, needed, free_bytes(self.clip.device))
         print(line)
         self.clip.set_checkpointing(on)
+
+    def _autocast(self) -> torch.autocast:
+        """Context of every forward pass."""
+        kind = self.precision.autocast
+        return torch.autocast(self.device.type, kind, enabled=kind is not None)
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -178,6 +184,8 @@ class PromptTrainer(ListenedTrainer):
             self.sched.step()
         if len(losses) == 1:
             del summary[next(iter(losses))]  # it is the loss
+        if IS_UPSTREAM:  # dassl-core's engine tells this itself
+            self.tell("step_ends", (batch,), summary)
         return summary
 
     def gradients(self, images: Tensor, labels: Tensor) -> StepResult:
@@ -189,14 +197,14 @@ class PromptTrainer(ListenedTrainer):
         self.optim.zero_grad()
         parameters = list(learner.parameters())
         size = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
-        with torch.autocast(self.clip.device.type, self.precision.autocast, self.precision.autocast is not None):
+        with self._autocast():
             output = learner(self.clip, self.classes, images)
             losses = {
                 name: loss.function(output, labels) if loss.weight == 1 else loss.weight * loss.function(output, labels)
                 for name, loss in learner.losses.items()
             }
         total = learner.gradients(losses, parameters, scaler.scale if scaler else _unscaled)
-        accuracy = (output.logits.argmax(1) == labels).float().mean() * 100
+        accuracy = (output.logits.topk(1).indices.squeeze(1) == labels).float().mean() * 100
         shown = [function(output) for function in learner.shows.values()]
         numbers = [total, accuracy, *losses.values(), *shown, size]
         numbers = torch.stack([value.detach().reshape(()).float() for value in numbers])
@@ -228,7 +236,7 @@ class PromptTrainer(ListenedTrainer):
             )
 
     def refuse_broken_weights(self, when: str) -> None:
-        """Raise FloatingPointError if a learned value is infinite or NaN, naming it and the step before as its cause."""
+        """Raise FloatingPointError if a learned value is infinite or NaN; the sentence names it and what broke it."""
         bad = [name for name, value in self.learner.named_learned().items() if not value.isfinite().all()]
         if bad:
             raise FloatingPointError(
@@ -258,7 +266,7 @@ class PromptTrainer(ListenedTrainer):
 
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images; the text tower runs once per evaluation."""
-        with torch.autocast(self.clip.device.type, self.precision.autocast, self.precision.autocast is not None):
+        with self._autocast():
             few = self.learner.images_at_once(self.classes)
             if few is None and self._text_features is None:
                 self._text_features = self.learner.text_features(self.clip, self.classes)
@@ -270,12 +278,12 @@ class PromptTrainer(ListenedTrainer):
 
     def image_shift(self, images: Tensor) -> FeatureShift | None:
         """Shift (Eq. 6) of the vision tower on images (B, 3, H, W); None if it has no prompts."""
-        with torch.autocast(self.clip.device.type, self.precision.autocast, self.precision.autocast is not None):
+        with self._autocast():
             return self.learner.image_shift(self.clip, images)
 
     def text_shift(self, images: Tensor) -> FeatureShift | None:
         """Shift of the text tower on the run's classes; None if it has no prompts. `images`: a few to condition on."""
-        with torch.autocast(self.clip.device.type, self.precision.autocast, self.precision.autocast is not None):
+        with self._autocast():
             return self.learner.text_shift(self.clip, self.classes, images)
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------

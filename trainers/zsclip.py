@@ -32,8 +32,21 @@ def build_ensemble(setup: Setup) -> PromptLearner:
     return with_templates(tables()["select_7"] + own)
 
 
-OPTIONS = {"PREC": PREC}
-register(Method("ZeroshotCLIP", "CLIP with the data set's template (arXiv 2103.00020)", OPTIONS, build_single, "ZEROSHOT"))
 register(
-    Method("ZeroshotCLIP2", "CLIP with an ensemble of templates (arXiv 2103.00020)", OPTIONS, build_ensemble, "ZEROSHOT2")
+    Method(
+        name="ZeroshotCLIP",
+        summary="CLIP with the data set's template (arXiv 2103.00020)",
+        options={"PREC": PREC},
+        build=build_single,
+        node="ZEROSHOT",
+    )
+)
+register(
+    Method(
+        name="ZeroshotCLIP2",
+        summary="CLIP with an ensemble of templates (arXiv 2103.00020)",
+        options={"PREC": PREC},
+        build=build_ensemble,
+        node="ZEROSHOT2",
+    )
 )

@@ -7,12 +7,12 @@ import torch
 from clip.model import CLIP
 from record_files import documented, rows_of
 from torch.nn import functional as F
+from trainers.prompt_trainer import PromptTrainer
 
-from benchmarks import plain as oracle
 from promptclip import FeatureShift, load_clip
+from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
 from runs.shift import spread
-from trainers.prompt_trainer import PromptTrainer
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),

@@ -57,16 +57,16 @@ def case(request, weights, tmp_path):
     numbers = np.load(GOLDEN / f"{file}.npz")
     meta = json.loads(str(numbers["meta"]))
     size = recipe.GEOMETRIES[meta["geometry"]]["image_resolution"]
-    known = TRAINER_REGISTRY.get(name).defaults
+    known = TRAINER_REGISTRY.get(name).method.options
     options = {key: value for key, value in meta["trainer_config"].items() if key in known and key != "PREC"}
     options |= {"VARIANT": "released"} if file == "restore_m" else {}
-    node = TRAINER_REGISTRY.get(name).node
+    node = TRAINER_REGISTRY.get(name).method.node
     opts = [item for key, value in options.items() for item in (f"TRAINER.{node}.{key}", value)]
     cfg = configuration(name, weights(meta["geometry"]), size, tmp_path / "run", opts)
     images = recipe.images(size)[0]
     trainer = make(cfg, meta["classnames"], batches(images, numbers["labels"]))
     state = published_state(file, numbers, meta)
-    folder = tmp_path / "published" / trainer.model_name
+    folder = tmp_path / "published" / trainer.method.folder
     folder.mkdir(parents=True)
     return file, trainer, state, folder
 
@@ -85,8 +85,12 @@ def test_published_weights_load(case):
     ours = sorted(round(parameter.abs().sum().item(), 2) for parameter in trainer.learner.parameters())
     np.testing.assert_allclose(ours, sums, rtol=1e-4)
     if file == "restore_m":
-        assert trainer.learner.text_alpha.value.item() == pytest.approx(float(numbers["final/text_cali_ratio"]))
-        assert trainer.learner.image_alpha.value.item() == pytest.approx(float(numbers["final/vis_cali_ratio"]))
+        assert trainer.learner.corrections.text_alpha.value.item() == pytest.approx(
+            float(numbers["final/text_cali_ratio"])
+        )
+        assert trainer.learner.corrections.image_alpha.value.item() == pytest.approx(
+            float(numbers["final/vis_cali_ratio"])
+        )
 
 
 def test_anything_unexpected_is_refused(case):
