@@ -241,15 +241,16 @@ class PromptLearner(nn.Module):
         """Parameters by their names in checkpoints."""
         return {file_name(name): parameter for name, parameter in self.named_parameters()}
 
-    def training_only(self) -> set[str]:
-        """Names in checkpoints of what only training needs; a checkpoint to be tested may lack them."""
-        kept = self.state_dict()
-        found = set()
-        for place, module in self.named_modules():
-            for key in getattr(module, "training_only", ()):
-                beginning = file_name(f"{place}.{key}" if key else f"{place}.")
-                found |= {name for name in kept if name == beginning or (not key and name.startswith(beginning))}
-        return found
+    def names_of_training(self) -> set[str]:
+        """Names in checkpoints of what only training needs, as the parts' `training_only` says.
+
+        A checkpoint to be tested may lack them.
+        """
+        parts = {
+            place: module.training_only for place, module in self.named_modules() if hasattr(module, "training_only")
+        }
+        needed = {file_name(f"{place}.{key}") for place, keys in parts.items() for key in keys}
+        return {name for name in self.state_dict() if name in needed}
 
 
 UNNAMED = ("prompts.", "corrections.")

@@ -94,13 +94,16 @@ class GaussianAverage(nn.Module):
         mean, std: of the Gaussian, in epochs counted from 1.
     """
 
-    training_only = ("",)
-
     def __init__(self, *learned: nn.Module, mean: float, std: float) -> None:
         super().__init__()
         self._learned, self.mean, self.std = learned, mean, std  # a tuple: its modules are not this one's parts
         for name, parameter in self._parameters_by_name().items():
             self.register_buffer(name, torch.zeros_like(parameter))
+
+    @property
+    def training_only(self) -> tuple[str, ...]:
+        """All of it."""
+        return tuple(self._parameters_by_name())
 
     def _parameters_by_name(self) -> dict[str, nn.Parameter]:
         """What is averaged, under names that a buffer can have."""
