@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_clip import clip_model
 
-from benchmarks.count import saved_bytes
+from benchmarks.measure import saved_bytes
 from promptclip import ClassPrompts, PromptedCLIP
 from promptclip.learner import cosine_logits
 from promptclip.memory import choose_checkpointing

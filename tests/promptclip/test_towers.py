@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_clip import in_double
 
-from benchmarks.count import flops
+from benchmarks.measure import flops
 from promptclip import plain as oracle
 from promptclip.learner import cosine_logits
 from promptclip.model import PromptedCLIP

@@ -1,11 +1,13 @@
-"""Tokens, floating point operations and bytes kept for the backward pass: counted, to judge times and peaks by."""
+"""What a step costs: operations and bytes counted, which is what times and peaks are judged by, and times taken."""
 
+import time
 from collections.abc import Callable
+from statistics import median
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from trainers.prompt_trainer import PromptTrainer
+CLOCKS = ("wall", "cpu")
 
 
 def _attention(query, key, value, *args, out_shape=None, **kwargs) -> int:
@@ -48,7 +50,7 @@ def saved_bytes(call: Callable[[], object], frozen: torch.nn.Module) -> int:
     return sum(storages.values())
 
 
-def line(points: dict[int, float], at: int) -> float:
+def extrapolate(points: dict[int, float], at: int) -> float:
     """The straight line through two points, at `at`: what a plain path costs grows by the same with every class.
 
     Raises:
@@ -60,8 +62,35 @@ def line(points: dict[int, float], at: int) -> float:
     return y0 + (y1 - y0) / (x1 - x0) * (at - x0)
 
 
-def text_tokens(trainer: PromptTrainer, path: str) -> int:
-    """Tokens that a text pass computes."""
-    if path == "plain":
-        return len(trainer.classes) * trainer.clip.model.context_length
-    return len(trainer.layout.ids)
+def seconds(clock: str, device: str) -> float:
+    """Now, once the device has done its work: by the wall, or as processor time of this process alone.
+
+    Processor time is for a machine that others use as well; it says nothing about an accelerator.
+    """
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() if clock == "wall" else time.process_time()
+
+
+def interleaved(
+    jobs: dict[str, Callable[[], object]], repeats: dict[str, int], clock: str = "wall", device: str = "cpu"
+) -> dict[str, float]:
+    """Median seconds of each job over its repeats. No warm-up is made here.
+
+    The jobs take turns, round by round, so that what else the machine does falls on all of them alike.
+
+    Raises:
+        ValueError: the clock is unknown, or does not fit the device.
+    """
+    if clock not in CLOCKS:
+        raise ValueError(f"The clock {clock!r} is none of {', '.join(CLOCKS)}.")
+    if clock == "cpu" and device != "cpu":
+        raise ValueError("Processor time says nothing about an accelerator; use --clock wall.")
+    taken: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(max(repeats.values())):
+        for name, job in jobs.items():
+            if turn < repeats[name]:
+                start = seconds(clock, device)
+                job()
+                taken[name].append(seconds(clock, device) - start)
+    return {name: median(times) for name, times in taken.items()}

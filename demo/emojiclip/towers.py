@@ -1,11 +1,26 @@
-"""EmojiCLIP's vision tower: OpenAI's own, with a start that few pictures need, and part of the patches at a time."""
+"""EmojiCLIP's two towers in training: OpenAI's own modules, with starts that need few pictures and few captions, fused
+attention, and only what a batch needs: some of the patches, the tokens up to the last end token."""
 
 import math
 
 import torch
-from blocks import through
-from clip.model import VisionTransformer
+from clip.model import CLIP, VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+LAYERS, DIMENSIONS = 6, 128
+SIZE, PATCH = 64, 8  # of a picture, in pixels
+TEXT_WIDTH, CONTEXT, VOCABULARY = 128, 77, 49408  # the last two are CLIP's
+
+
+def run_block(block: nn.Module, x: Tensor, causal: bool = False) -> Tensor:
+    """x (B, N, W) through one of OpenAI's `ResidualAttentionBlock`; with `causal`, no token sees a later one."""
+    layer, normed = block.attn, block.ln_1(x)
+    projected = F.linear(normed, layer.in_proj_weight, layer.in_proj_bias)
+    q, k, v = projected.unflatten(-1, (3, layer.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    x = x + layer.out_proj(attended.transpose(1, 2).flatten(2))
+    return x + block.mlp(block.ln_2(x))
 
 
 def build_vision(width: int, layers: int, patch: int, size: int, dimensions: int, patches: Tensor) -> VisionTransformer:
@@ -60,7 +75,7 @@ def grid_positions(width: int, side: int) -> Tensor:
     return torch.cat([torch.zeros(1, width), grid.flatten(0, 1)])
 
 
-def encode(
+def encode_images(
     visual: VisionTransformer, images: Tensor, kept: int | None = None, rng: torch.Generator | None = None
 ) -> Tensor:
     """Features (B, D) of normalised images; with `kept`, from that many patches of each, drawn by `rng`."""
@@ -71,5 +86,48 @@ def encode(
     start = visual.class_embedding + visual.positional_embedding[0]
     x = visual.ln_pre(torch.cat([start.expand(len(x), 1, -1), x], 1))
     for block in visual.transformer.resblocks:
-        x = through(block, x)
+        x = run_block(block, x)
     return visual.ln_post(x[:, 0]) @ visual.proj
+
+
+class TextTower(nn.Module):
+    """CLIP's text tower over the tokens that occur in captions; the others keep the vectors they start with.
+
+    `model` is the CLIP whose text tower it is, `used` (T,) the tokens that occur, in rising order.
+    """
+
+    def __init__(self, model: CLIP, used: Tensor):
+        super().__init__()
+        self.transformer, self.ln_final = model.transformer, model.ln_final
+        self.positional_embedding, self.text_projection = model.positional_embedding, model.text_projection
+        self.register_buffer("used", used)
+        self.table = nn.Parameter(model.token_embedding.weight.detach()[used].clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Normalised features (B, D) of tokens (B, 77); what follows the last end token of the batch is left out."""
+        ends = tokens.argmax(1)
+        tokens = tokens[:, : int(ends.max()) + 1].contiguous()
+        x = self.table[torch.searchsorted(self.used, tokens)] + self.positional_embedding[: tokens.shape[1]]
+        for block in self.transformer.resblocks:
+            x = run_block(block, x, causal=True)
+        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends]) @ self.text_projection
+        return F.normalize(x, dim=-1)
+
+
+def new_clip(words: Tensor, vision_width: int) -> CLIP:
+    """OpenAI's model with its own start, token vectors from `words` (vocabulary, n) and wavelike positions."""
+    vision, text = (SIZE, LAYERS, vision_width, PATCH), (CONTEXT, VOCABULARY, TEXT_WIDTH, TEXT_WIDTH // 64, LAYERS)
+    model = CLIP(DIMENSIONS, *vision, *text).float()
+    with torch.no_grad():
+        turn = torch.linalg.qr(torch.randn(TEXT_WIDTH, words.shape[1])).Q.T  # (n, width), orthonormal rows
+        noise = 0.1 * torch.randn(VOCABULARY, TEXT_WIDTH)
+        model.token_embedding.weight.copy_(0.1 * (words.float() @ turn + noise))
+        places = torch.arange(CONTEXT)[:, None] * torch.exp(torch.linspace(0, -math.log(100), TEXT_WIDTH // 2))
+        model.positional_embedding.copy_(0.05 * torch.cat([places.sin(), places.cos()], 1))
+    return model
+
+
+def copy_tokens(text: TextTower, model: CLIP) -> None:
+    """Put the token vectors that `text` has learnt where `model` keeps those of the whole vocabulary."""
+    with torch.no_grad():
+        model.token_embedding.weight[text.used] = text.table
