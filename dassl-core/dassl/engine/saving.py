@@ -17,8 +17,8 @@ from dassl.utils.checkpoint import (
     write_checkpoint,
     write_pointer,
 )
-from dassl.utils.meters import MetricMeter
-from dassl.utils.rng import get_rng_state, set_rng_state
+from dassl.utils.logger import MetricMeter
+from dassl.utils.tools import get_rng_state, set_rng_state
 
 BEST = "model-best.pth.tar"
 

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dassl.utils.files import atomic_write, mkdir_if_missing
-from dassl.utils.upstream import SAFE_GLOBALS
+from dassl.utils.tools import atomic_write, mkdir_if_missing
 
 POINTER = "checkpoint"
 """Text file beside the checkpoints that names the one written last."""
@@ -203,3 +202,45 @@ def _refusal(fpath: str, err: Exception) -> str:
         f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
         f"({type(err).__name__}{': ' if reason else ''}{reason})."
     )
+
+
+# What upstream Dassl pickles into a checkpoint's `scheduler` entry: its warm-up scheduler saves its successor as an
+# object, which drags the optimiser along. These class names are mapped to the stand-ins below, so that
+# torch.load(weights_only=True) can read such files: nothing of theirs is run, the attributes are only put into a dict.
+
+
+class Inert:
+    """An unpickled object reduced to its attributes, in `state`."""
+
+    state: dict = {}  # unpickling does not go through __init__
+
+    def __init__(self, *args: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, dict) else {}
+
+
+def plain_dict(*args: Any) -> dict:
+    """Stand for collections.defaultdict: an ordinary dict, which forgets the factory."""
+    return {}
+
+
+_SCHEDULERS = ("CosineAnnealingLR", "StepLR", "MultiStepLR", "LambdaLR")
+_OPTIMISERS = ("sgd.SGD", "adam.Adam", "adamw.AdamW", "rmsprop.RMSprop", "radam.RAdam")
+_DASSL = (
+    "optim.lr_scheduler.ConstantWarmupScheduler",
+    "optim.lr_scheduler.LinearWarmupScheduler",
+    "optim.radam.RAdam",
+    "optim.radam.PlainRAdam",
+    "optim.radam.AdamW",
+)
+
+SAFE_GLOBALS = [
+    *((Inert, f"torch.optim.lr_scheduler.{name}") for name in _SCHEDULERS),
+    *((Inert, f"torch.optim.{name}") for name in _OPTIMISERS),
+    *((Inert, f"dassl.{name}") for name in _DASSL),
+    (plain_dict, "collections.defaultdict"),
+    # the factory of old optimisers' defaultdict(dict)
+    (plain_dict, "builtins.dict"),
+]
