@@ -76,7 +76,7 @@ def clean_cfg(cfg: YacsNode, trainer: str) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, where yaml keeps the last one without a word."""
+    """Refuses a key that stands twice in one mapping, where yaml silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         lines: dict[str, int] = {}

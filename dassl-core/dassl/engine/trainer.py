@@ -92,9 +92,12 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume if there is something to resume, and open TensorBoard. Raises CheckpointError.
+        """Resume if there is something to resume, and open TensorBoard.
 
-        What the run itself has saved in OUTPUT_DIR goes before RESUME, where it began.
+        What the run itself has saved in OUTPUT_DIR takes precedence over RESUME, where it began.
+
+        Raises:
+            CheckpointError: what there is cannot be resumed.
         """
         if self.cfg.RESUME and not self.has_checkpoints(self.output_dir):
             self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME)
@@ -147,11 +150,11 @@ class SimpleTrainer(TrainerBase):
         if resumed is not None:
             raise CheckpointError(
                 f"The run was stopped after batch {resumed['batches']}, but its epoch has {self.num_batches} now: "
-                "the training set has changed. Restore it, or start anew in another directory."
+                "the training set has changed. Restore it, or start again in another directory."
             )
 
     def _progress(self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter) -> str:
-        """Word the log line of the present batch; parsers depend on its text."""
+        """Return the log line of the present batch; parsers depend on its text."""
         left = self.num_batches - self.batch_idx - 1 + (self.max_epoch - self.epoch - 1) * self.num_batches
         parts = [
             f"epoch [{self.epoch + 1}/{self.max_epoch}]",
@@ -191,10 +194,15 @@ class SimpleTrainer(TrainerBase):
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
-        """Evaluate on "test" or "val" (default TEST.SPLIT) and return the first metric: accuracy in per cent.
+        """Evaluate on a split and return the first metric: accuracy in per cent.
 
-        With TEST.SKIP_BROKEN the paths of unreadable images are in `self.broken_images`. Raises ValueError if the data
-        set has no val split: testing on another one unasked would select on test data.
+        With TEST.SKIP_BROKEN the sentences on unreadable images are in `self.broken_images`.
+
+        Args:
+            split: "test" or "val"; TEST.SPLIT by default.
+
+        Raises:
+            ValueError: the data set has no val split; testing on another one unasked would select on test data.
         """
         split = self.cfg.TEST.SPLIT if split is None else split
         check_availability(split, ("test", "val"), "split")

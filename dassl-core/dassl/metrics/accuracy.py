@@ -1,4 +1,4 @@
-"""Upstream's place of this name."""
+"""This name under upstream's module path."""
 
 from dassl.utils.logger import compute_accuracy
 

@@ -36,7 +36,10 @@ def save_checkpoint(
     """Write `state` to `save_dir`/model.pth.tar-<epoch> (or `model_name`) and its name to `save_dir`/checkpoint.
 
     Both files appear complete or not at all; the checkpoint before stays until then. With `is_best` the file is also
-    copied to model-best.pth.tar. Raises OSError, with the path, if the disk is full or read-only.
+    copied to model-best.pth.tar.
+
+    Raises:
+        OSError: the disk is full or read-only; names the path.
     """
     fpath = write_checkpoint(state, save_dir, remove_module_from_keys, model_name)
     write_pointer(fpath)
@@ -68,8 +71,12 @@ def write_pointer(fpath: str) -> None:
 def load_checkpoint(fpath: str) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; one written by upstream Dassl too, whose pickled schedulers become inert.
 
-    Raises FileNotFoundError if there is none, CheckpointError (a ValueError) if the file is empty, damaged, no
-    checkpoint, or holds an object other than tensors and plain values. Nothing in the file is ever executed.
+    Nothing in the file is ever executed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: the file is empty, damaged, no checkpoint, or holds an object other than tensors and plain
+            values (a ValueError).
     """
     if fpath is None:
         raise ValueError("No checkpoint path was given.")
@@ -94,7 +101,8 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 def load_newest(fdir: str) -> tuple[str, dict[str, Any]]:
     """Return path and content of the checkpoint that `fdir`/checkpoint names.
 
-    Raises CheckpointError if that file cannot be used: training on from an older one unasked would hide the loss.
+    Raises:
+        CheckpointError: that file cannot be used; training on from an older one unasked would hide the loss.
     """
     return load_named(fdir, newest_name(fdir))
 
@@ -117,7 +125,7 @@ def load_named(fdir: str, name: str) -> tuple[str, dict[str, Any]]:
         require_keys(checkpoint, fpath, "state_dict", "epoch")
     except (ValueError, OSError) as err:
         raise CheckpointError(
-            f"Training cannot be resumed: {err} To go on, write the name of an older checkpoint into "
+            f"Training cannot be resumed: {err} To resume, write the name of an older checkpoint into "
             f'"{osp.join(fdir, POINTER)}", or delete "{fdir}" to train from scratch.'
         ) from err
     return fpath, checkpoint
@@ -161,7 +169,11 @@ def load_weights(model: nn.Module, state_dict: dict, fpath: str) -> None:
 def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None) -> int:
     """Restore a model, its optimiser and its schedule from the newest checkpoint in `fdir`.
 
-    Returns the number of finished epochs, which is the 0-based epoch to go on with. Raises CheckpointError.
+    Returns:
+        The number of finished epochs, which is the 0-based epoch to continue with.
+
+    Raises:
+        CheckpointError: it cannot be used.
     """
     fpath, checkpoint = load_newest(fdir)
     print(f'Loading checkpoint from "{fpath}"')
@@ -188,7 +200,7 @@ def _first_line(err: BaseException) -> str:
 
 
 def _refusal(fpath: str, err: Exception) -> str:
-    """Word why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
+    """Say why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
     text = str(err)
     foreign = re.search(r"GLOBAL (\S+)", text)
     if isinstance(err, pickle.UnpicklingError) and foreign:

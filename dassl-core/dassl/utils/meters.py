@@ -1,4 +1,4 @@
-"""Upstream's place of these names."""
+"""These names under upstream's module path."""
 
 from dassl.utils.logger import AverageMeter, MetricMeter
 

@@ -116,7 +116,7 @@ def test_every_copy_of_the_defaults_is_its_own():
     assert get_cfg_default().OPTIM.LR == 0.0003
 
 
-def test_nodes_that_family_code_adds_merge_and_freeze():
+def test_nodes_that_coop_style_code_adds_merge_and_freeze():
     cfg = get_cfg_default()
     cfg.TRAINER.COOP = YacsNode()
     cfg.TRAINER.COOP.N_CTX = 16

@@ -1,4 +1,4 @@
-"""A run that was asked to stop saves after the step it is in, and goes on from there bit for bit."""
+"""A run that was asked to stop saves after the step it is in, and resumes from there bit for bit."""
 
 import os
 
