@@ -1,22 +1,22 @@
-"""Logging, seeds, meters, registries, files and checkpoints."""
+"""Logging, seeds, registries, files, images and checkpoints."""
 
 from dassl.utils.checkpoint import CheckpointError, load_checkpoint, resume_from_checkpoint, save_checkpoint
-from dassl.utils.env import collect_env_info
-from dassl.utils.files import (
+from dassl.utils.images import read_image
+from dassl.utils.logger import AverageMeter, Logger, MetricMeter, setup_logger
+from dassl.utils.registry import Registry, UnknownName, check_availability
+from dassl.utils.tools import (
     check_isfile,
+    collect_env_info,
+    get_rng_state,
     listdir_nohidden,
     mkdir_if_missing,
-    read_image,
     read_json,
+    set_random_seed,
+    set_rng_state,
     tolist_if_not,
     write_json,
 )
-from dassl.utils.logger import Logger, setup_logger
-from dassl.utils.meters import AverageMeter, MetricMeter
-from dassl.utils.names import UnknownName, check_availability
-from dassl.utils.registry import Registry
-from dassl.utils.rng import get_rng_state, set_random_seed, set_rng_state
-from dassl.utils.weights import count_num_param, load_pretrained_weights
+from dassl.utils.torchtools import count_num_param, load_pretrained_weights
 
 __all__ = [
     "AverageMeter",

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dassl.utils.files import atomic_write, mkdir_if_missing
-from dassl.utils.upstream import SAFE_GLOBALS
+from dassl.utils.tools import atomic_write, mkdir_if_missing
 
 POINTER = "checkpoint"
 """Text file beside the checkpoints that names the one written last."""
@@ -37,7 +36,10 @@ def save_checkpoint(
     """Write `state` to `save_dir`/model.pth.tar-<epoch> (or `model_name`) and its name to `save_dir`/checkpoint.
 
     Both files appear complete or not at all; the checkpoint before stays until then. With `is_best` the file is also
-    copied to model-best.pth.tar. Raises OSError, with the path, if the disk is full or read-only.
+    copied to model-best.pth.tar.
+
+    Raises:
+        OSError: the disk is full or read-only; names the path.
     """
     fpath = write_checkpoint(state, save_dir, remove_module_from_keys, model_name)
     write_pointer(fpath)
@@ -69,8 +71,12 @@ def write_pointer(fpath: str) -> None:
 def load_checkpoint(fpath: str) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; one written by upstream Dassl too, whose pickled schedulers become inert.
 
-    Raises FileNotFoundError if there is none, CheckpointError (a ValueError) if the file is empty, damaged, no
-    checkpoint, or holds an object other than tensors and plain values. Nothing in the file is ever executed.
+    Nothing in the file is ever executed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: the file is empty, damaged, no checkpoint, or holds an object other than tensors and plain
+            values (a ValueError).
     """
     if fpath is None:
         raise ValueError("No checkpoint path was given.")
@@ -95,7 +101,8 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
 def load_newest(fdir: str) -> tuple[str, dict[str, Any]]:
     """Return path and content of the checkpoint that `fdir`/checkpoint names.
 
-    Raises CheckpointError if that file cannot be used: training on from an older one unasked would hide the loss.
+    Raises:
+        CheckpointError: that file cannot be used; training on from an older one unasked would hide the loss.
     """
     return load_named(fdir, newest_name(fdir))
 
@@ -118,7 +125,7 @@ def load_named(fdir: str, name: str) -> tuple[str, dict[str, Any]]:
         require_keys(checkpoint, fpath, "state_dict", "epoch")
     except (ValueError, OSError) as err:
         raise CheckpointError(
-            f"Training cannot be resumed: {err} To go on, write the name of an older checkpoint into "
+            f"Training cannot be resumed: {err} To resume, write the name of an older checkpoint into "
             f'"{osp.join(fdir, POINTER)}", or delete "{fdir}" to train from scratch.'
         ) from err
     return fpath, checkpoint
@@ -162,7 +169,11 @@ def load_weights(model: nn.Module, state_dict: dict, fpath: str) -> None:
 def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None) -> int:
     """Restore a model, its optimiser and its schedule from the newest checkpoint in `fdir`.
 
-    Returns the number of finished epochs, which is the 0-based epoch to go on with. Raises CheckpointError.
+    Returns:
+        The number of finished epochs, which is the 0-based epoch to continue with.
+
+    Raises:
+        CheckpointError: it cannot be used.
     """
     fpath, checkpoint = load_newest(fdir)
     print(f'Loading checkpoint from "{fpath}"')
@@ -189,7 +200,7 @@ def _first_line(err: BaseException) -> str:
 
 
 def _refusal(fpath: str, err: Exception) -> str:
-    """Word why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
+    """Say why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
     text = str(err)
     foreign = re.search(r"GLOBAL (\S+)", text)
     if isinstance(err, pickle.UnpicklingError) and foreign:
@@ -203,3 +214,45 @@ def _refusal(fpath: str, err: Exception) -> str:
         f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
         f"({type(err).__name__}{': ' if reason else ''}{reason})."
     )
+
+
+# What upstream Dassl pickles into a checkpoint's `scheduler` entry: its warm-up scheduler saves its successor as an
+# object, which drags the optimiser along. These class names are mapped to the stand-ins below, so that
+# torch.load(weights_only=True) can read such files: nothing of theirs is run, the attributes are only put into a dict.
+
+
+class Inert:
+    """An unpickled object reduced to its attributes, in `state`."""
+
+    state: dict = {}  # unpickling does not go through __init__
+
+    def __init__(self, *args: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, dict) else {}
+
+
+def plain_dict(*args: Any) -> dict:
+    """Stand for collections.defaultdict: an ordinary dict, which forgets the factory."""
+    return {}
+
+
+_SCHEDULERS = ("CosineAnnealingLR", "StepLR", "MultiStepLR", "LambdaLR")
+_OPTIMISERS = ("sgd.SGD", "adam.Adam", "adamw.AdamW", "rmsprop.RMSprop", "radam.RAdam")
+_DASSL = (
+    "optim.lr_scheduler.ConstantWarmupScheduler",
+    "optim.lr_scheduler.LinearWarmupScheduler",
+    "optim.radam.RAdam",
+    "optim.radam.PlainRAdam",
+    "optim.radam.AdamW",
+)
+
+SAFE_GLOBALS = [
+    *((Inert, f"torch.optim.lr_scheduler.{name}") for name in _SCHEDULERS),
+    *((Inert, f"torch.optim.{name}") for name in _OPTIMISERS),
+    *((Inert, f"dassl.{name}") for name in _DASSL),
+    (plain_dict, "collections.defaultdict"),
+    # the factory of old optimisers' defaultdict(dict)
+    (plain_dict, "builtins.dict"),
+]

@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 from dassl.data import DataManager
-from dassl.data.data_manager import build_data_loader
-from dassl.data.image_cache import ImageCache, evaluation_workers
+from dassl.data.data_manager import build_data_loader, evaluation_workers
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image, set_random_seed
+from dassl.utils.images import ImageCache
 
 PIXELS = 12 * 12 * 3
 MIB = 2**20

@@ -1,4 +1,4 @@
-"""A run that is broken off and started again equals one that was not, bit for bit."""
+"""A run that is interrupted and started again equals one that was not, bit for bit."""
 
 import os
 import random
@@ -16,7 +16,7 @@ class Killed(BaseException):
 
 
 def _start(cfg, kill_at=None):
-    """Start the run that cfg describes, as a fresh process would; break it off before step `kill_at`."""
+    """Start the run that cfg describes, as a fresh process would; interrupt it before step `kill_at`."""
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     step = trainer.forward_backward

@@ -48,7 +48,7 @@ def test_the_log_s_lines(trained):
     assert re.fullmatch(r"Elapsed: \d+:\d\d:\d\d", end[-1])
 
 
-def test_it_learns_and_writes_the_family_s_tree(trained):
+def test_it_learns_and_writes_the_usual_tree(trained):
     trainer, _ = trained
     assert trainer.test() > 60
     run = Path(trainer.output_dir)

@@ -26,7 +26,7 @@ def _state(epoch, value=0.0):
     return {"state_dict": {"w": torch.full((2, 3), value)}, "epoch": epoch, "optimizer": None, "scheduler": None}
 
 
-def test_the_family_s_tree(tmp_path, capsys):
+def test_the_files_and_their_names(tmp_path, capsys):
     folder = tmp_path / "run" / "prompt_learner"
     save_checkpoint({**_state(3), "state_dict": {"module.w": torch.ones(1)}}, str(folder))
     assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-3"]
@@ -319,8 +319,8 @@ def test_pretrained_weights_fill_what_fits_and_name_the_rest(tmp_path, capsys):
     assert torch.equal(model.weight, torch.ones(2, 3))
     assert torch.equal(model.bias, bias)
     assert "Layers discarded due to unmatched keys or size: ['bias', 'other']" in capsys.readouterr().out
-    torch.save({"weight": torch.full((2, 3), 4.0)}, tmp_path / "bare")
-    load_pretrained_weights(model, str(tmp_path / "bare"))
+    torch.save({"weight": torch.full((2, 3), 4.0)}, tmp_path / "weights alone")
+    load_pretrained_weights(model, str(tmp_path / "weights alone"))
     assert model.weight[0, 0] == 4.0
 
 

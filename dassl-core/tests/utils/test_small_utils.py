@@ -44,9 +44,9 @@ def test_registry_registers_finds_and_refuses():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("coop", 'Unknown trainer name "coop"; did you mean "CoOp"?'),
-        ("CoOpp", 'Unknown trainer name "CoOpp"; did you mean "CoOp"?'),
-        ("zzz", 'Unknown trainer name "zzz"; known are: CoOp, MaPLe.'),
+        ("coop", 'Unknown trainer "coop"; did you mean "CoOp"?'),
+        ("CoOpp", 'Unknown trainer "CoOpp"; did you mean "CoOp"?'),
+        ("zzz", 'Unknown trainer "zzz"; known are: CoOp, MaPLe.'),
     ],
 )
 def test_an_unknown_name_gets_one_sentence(name, text):

@@ -19,7 +19,7 @@ def count_num_param(model: nn.Module | None = None, params: nn.Parameter | Itera
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Copy the tensors of a checkpoint or bare state dict whose name and shape fit `model`; name those left out.
+    """Copy the tensors of a checkpoint or state dict whose name and shape fit `model`; name those left out.
 
     Raises CheckpointError (a ValueError) if not a single one fits.
     """
