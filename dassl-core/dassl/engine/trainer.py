@@ -107,6 +107,11 @@ class SimpleTrainer(TrainerBase):
                 )
         else:
             self.start_epoch = self.resume_model_if_exist(self.output_dir)
+        if self.start_epoch > self.max_epoch:
+            raise CheckpointError(
+                f'The run in "{self.output_dir}" was trained for {self.start_epoch} epochs, more than OPTIM.MAX_EPOCH '
+                f"({self.max_epoch}) asks for; raise that, or train in another directory."
+            )
         if self.start_epoch:
             # Where nothing is left to train, the final evaluation still belongs to the last epoch.
             self.epoch = self.start_epoch - 1
