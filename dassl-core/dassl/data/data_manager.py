@@ -21,6 +21,9 @@ from dassl.utils.images import ImageCache, cores
 
 Transform = Callable | Sequence[Callable] | None
 
+MAX_WORKERS = 256
+"""Worker processes of a loader; a slip of the keyboard must not fork without end."""
+
 BROKEN = "broken"
 """Key of a batch under which the sentences on its unreadable images stand; an item that has it has nothing else."""
 
@@ -98,19 +101,29 @@ def collate_readable(items: list[dict[str, Any]]) -> dict[str, Any]:
     return batch | {BROKEN: [item[BROKEN] for item in items if BROKEN in item]}
 
 
-def evaluation_workers(asked: int, training: int, batches: int, reader: Callable[[], int] = cores) -> int:
-    """Return the worker processes of an evaluation: as many as asked for, or with -1 one per core and batch at most.
+def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
+    """Return the number of a loader's worker processes.
 
-    Without workers in training (`training` 0) -1 means none here as well.
+    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core and
+    at most one per batch, or none where training has none.
 
     Raises:
-        ValueError: `asked` is below -1.
+        ValueError: one of the two is no number of processes that a machine can bear.
     """
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < -1:
-        raise ValueError(f"DATALOADER.TEST.NUM_WORKERS is {asked!r}; allowed is -1 (all cores), 0 (none) or more.")
+    training = cfg.DATALOADER.NUM_WORKERS
+    _check_workers("DATALOADER.NUM_WORKERS", training, "0 (none)", 0)
+    if is_train:
+        return training
+    asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", training)
+    _check_workers("DATALOADER.TEST.NUM_WORKERS", asked, "-1 (all cores), 0 (none)", -1)
     if asked >= 0:
         return asked
-    return min(reader(), batches) if training else 0
+    return min(cores(), batches) if training else 0
+
+
+def _check_workers(key: str, number: Any, lowest: str, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= MAX_WORKERS:
+        raise ValueError(f"{key} is {number!r}; allowed is {lowest} or more, up to {MAX_WORKERS}.")
 
 
 def ignore_stop_signals(worker_id: int) -> None:
@@ -166,13 +179,11 @@ def build_data_loader(
     if batch_size < 1:
         raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
     skips = not is_train and cfg.TEST.get("SKIP_BROKEN", False)
-    workers = cfg.DATALOADER.NUM_WORKERS
-    if not is_train:
-        asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", workers)
-        workers = evaluation_workers(asked, workers, math.ceil(len(data_source) / batch_size))
-    cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0)
+    workers = worker_count(cfg, is_train, math.ceil(len(data_source) / batch_size))
+    wrapper = dataset_wrapper or DatasetWrapper
+    cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0) and hasattr(wrapper, "keep_images")
     loader = (CachingLoader if cached else DataLoader)(
-        (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
+        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
         sampler=build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins),
         num_workers=workers,

@@ -27,6 +27,7 @@ from dassl.utils import (
     get_rng_state,
     load_pretrained_weights,
 )
+from dassl.utils.images import printable
 
 TRAINER_REGISTRY = Registry("TRAINER")
 
@@ -107,6 +108,11 @@ class SimpleTrainer(TrainerBase):
                 )
         else:
             self.start_epoch = self.resume_model_if_exist(self.output_dir)
+        if self.start_epoch > self.max_epoch:
+            raise CheckpointError(
+                f'The run in "{self.output_dir}" was trained for {self.start_epoch} epochs, more than OPTIM.MAX_EPOCH '
+                f"({self.max_epoch}) asks for; raise that, or train in another directory."
+            )
         if self.start_epoch:
             # Where nothing is left to train, the final evaluation still belongs to the last epoch.
             self.epoch = self.start_epoch - 1
@@ -203,6 +209,7 @@ class SimpleTrainer(TrainerBase):
 
         Raises:
             ValueError: the data set has no val split; testing on another one unasked would select on test data.
+            FloatingPointError: scores are NaN or infinite, of which an accuracy would mean nothing.
         """
         split = self.cfg.TEST.SPLIT if split is None else split
         check_availability(split, ("test", "val"), "split")
@@ -225,6 +232,7 @@ class SimpleTrainer(TrainerBase):
                 continue
             input, label = self.parse_batch_test(batch)
             scores = self.model_inference(input)
+            self._check_scores(scores, batch)
             self.evaluator.process(scores, label)
             self.tell("batch_evaluated", batch, scores, label)
         if self.broken_images:
@@ -235,6 +243,19 @@ class SimpleTrainer(TrainerBase):
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         return next(iter(results.values()))
+
+    def _check_scores(self, scores: Any, batch: dict) -> None:
+        """Raise FloatingPointError that names the first image whose scores (B, K) are not finite."""
+        if not isinstance(scores, torch.Tensor) or torch.isfinite(scores).all():
+            return
+        broken = (~torch.isfinite(scores.reshape(len(scores), -1)).all(dim=1)).nonzero()[0].item()
+        image = f'"{batch["impath"][broken]}"' if "impath" in batch else "an image"
+        raise FloatingPointError(
+            printable(
+                f"The scores of {image} are NaN or infinite: the weights or the precision broke. "
+                "Evaluate an earlier checkpoint, or in single precision (PREC fp32)."
+            )
+        )
 
     def model_inference(self, input: torch.Tensor) -> torch.Tensor:
         """Return the scores (B, K) of a test batch."""

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
+from dassl.optim.radam import RAdam
 from dassl.utils import check_availability
 
 SCHEDULES = ("single_step", "multi_step", "cosine")
@@ -28,7 +29,7 @@ _BUILDERS: dict[str, Callable[[Any, Any], Optimizer]] = {
     "rmsprop": lambda groups, c: torch.optim.RMSprop(
         groups, lr=c.LR, momentum=c.MOMENTUM, weight_decay=c.WEIGHT_DECAY, alpha=c.RMSPROP_ALPHA
     ),
-    "radam": lambda groups, c: torch.optim.RAdam(groups, **_adam(c)),
+    "radam": lambda groups, c: RAdam(groups, **_adam(c)),
     "adamw": lambda groups, c: torch.optim.AdamW(groups, **_adam(c)),
 }
 

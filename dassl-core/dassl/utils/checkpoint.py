@@ -15,6 +15,7 @@ from dassl.utils.tools import atomic_write, mkdir_if_missing
 
 POINTER = "checkpoint"
 """Text file beside the checkpoints that names the one written last."""
+MAX_EPOCH = 1_000_000
 
 
 class CheckpointError(ValueError):
@@ -95,7 +96,30 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         raise CheckpointError(_refusal(fpath, err)) from err
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'"{fpath}" is not a checkpoint: it holds a {type(checkpoint).__name__}, not a dict.')
+    if "state_dict" in checkpoint:
+        _check_entries(checkpoint, fpath)
     return checkpoint
+
+
+def _check_entries(checkpoint: dict[str, Any], fpath: str) -> None:
+    """Raise CheckpointError if the weights are no tensors by name, or `epoch` is no number of epochs."""
+    weights = checkpoint["state_dict"]
+    if not isinstance(weights, dict):
+        raise CheckpointError(f'"{fpath}" is no usable checkpoint: its state_dict is a {type(weights).__name__}.')
+    for name, value in weights.items():
+        # torch lets modules save other things under this name
+        tensor = isinstance(value, torch.Tensor) or str(name).endswith("_extra_state")
+        if not isinstance(name, str) or not tensor:
+            raise CheckpointError(
+                f'"{fpath}" is no usable checkpoint: its state_dict must hold tensors by name, not '
+                f"{name!r:.80}: a {type(value).__name__}."
+            )
+    epoch = checkpoint.get("epoch", 0)
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= MAX_EPOCH:
+        raise CheckpointError(
+            f'"{fpath}" is no usable checkpoint: its epoch must be a whole number from 0 to {MAX_EPOCH:,}, '
+            f"not {epoch!r:.80}."
+        )
 
 
 def load_newest(fdir: str) -> tuple[str, dict[str, Any]]:
@@ -123,6 +147,11 @@ def load_named(fdir: str, name: str) -> tuple[str, dict[str, Any]]:
     try:
         checkpoint = load_checkpoint(fpath)
         require_keys(checkpoint, fpath, "state_dict", "epoch")
+        named = re.match(r"model\.pth\.tar-(\d+)(?!\d)", name)
+        if named and int(named[1]) != checkpoint["epoch"]:
+            raise CheckpointError(
+                f'"{fpath}" is not what its name says: it was saved after epoch {checkpoint["epoch"]}.'
+            )
     except (ValueError, OSError) as err:
         raise CheckpointError(
             f"Training cannot be resumed: {err} To resume, write the name of an older checkpoint into "
@@ -151,7 +180,7 @@ def restore(
             if label == "scheduler" and "successor" in state and not hasattr(target, "successor"):
                 raise ValueError("the saved schedule has a warm-up, but OPTIM.WARMUP_EPOCH asks for none")
             target.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as err:
             raise CheckpointError(f'The {label} in "{fpath}" does not fit this run\'s ({_first_line(err)}).') from err
         print(f"Loaded {label}")
 

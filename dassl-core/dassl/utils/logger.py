@@ -23,7 +23,8 @@ class Logger:
         if fpath is not None:
             os.makedirs(osp.dirname(osp.abspath(fpath)), exist_ok=True)
             # "x" refuses to open an existing file: no run can empty the log of another.
-            self.file = open(fpath, "x", encoding="utf-8", buffering=1)  # noqa: SIM115 (open for the whole run)
+            # A file name in a message may hold what is no text.
+            self.file = open(fpath, "x", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
             atexit.register(self.close)
 
     def write(self, msg: str) -> int:
@@ -34,7 +35,10 @@ class Logger:
                 self.file.flush()
             except OSError as err:
                 raise OSError(f'The log "{self.file.name}" cannot be written ({err}).') from err
-        self.console.write(msg)
+        try:
+            self.console.write(msg)
+        except UnicodeEncodeError as err:  # a console that takes ASCII only, or a file name that is no text
+            self.console.write(msg.encode(err.encoding, "backslashreplace").decode(err.encoding))
         return len(msg)
 
     def flush(self) -> None:

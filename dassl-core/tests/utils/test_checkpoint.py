@@ -173,6 +173,29 @@ def test_mutated_files_load_unchanged_or_get_a_sentence(tmp_path):
     assert 0 < loaded < 150
 
 
+@pytest.mark.parametrize(
+    ("state_dict", "hint"),
+    [
+        (None, "is a NoneType"),
+        ([torch.zeros(1)], "is a list"),
+        ({0: torch.zeros(1)}, "0: a Tensor"),
+        ({"w": "text"}, "'w': a str"),
+        ({"w": {"v": torch.zeros(1)}}, "'w': a dict"),
+        ({"w" * 100_000: 3}, "a int"),
+    ],
+)
+def test_weights_that_are_none_get_one_sentence(tmp_path, state_dict, hint):
+    torch.save({"state_dict": state_dict, "epoch": 1}, tmp_path / "model.pth.tar-1")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-1\n")
+    for read in (load_checkpoint, lambda path: load_pretrained_weights(nn.Linear(1, 1), path)):
+        with pytest.raises(CheckpointError) as caught:
+            read(str(tmp_path / "model.pth.tar-1"))
+        assert hint in str(caught.value) and "model.pth.tar-1" in str(caught.value)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        resume_from_checkpoint(str(tmp_path), nn.Linear(1, 1))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="there/model"):
         load_checkpoint(str(tmp_path / "there" / "model"))
