@@ -65,7 +65,10 @@ class CoCoOp(CoOp):
         """Logits (B, K), a few images' text passes at a time."""
         chunk = max(1, TOKENS_AT_ONCE // len(self.layout.ids))
         with self.precision.autocast():
-            return torch.cat([self.clip.logits(*self.test_features(part)) for part in images.split(chunk)]).float()
+            parts = [self.test_features(part) for part in images.split(chunk)]
+            for features in parts:
+                self.tell("features_made", *features)
+            return torch.cat([self.clip.logits(*features) for features in parts]).float()
 
     @torch.no_grad()
     def text_shift(self, images: Tensor) -> FeatureShift:

@@ -67,6 +67,16 @@ class PromptTrainer(TrainerX):
         """The method's own configuration node."""
         return self.cfg.TRAINER[self.node]
 
+    @property
+    def precision_name(self) -> str:
+        """The precision that the run really computes in."""
+        return self.precision.name
+
+    @property
+    def shown_besides_losses(self) -> tuple[str, ...]:
+        """Names of the numbers in a step's summary that are neither losses nor accuracy."""
+        return tuple(self.logged())
+
     # ---- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: CfgNode) -> None:
@@ -192,6 +202,8 @@ class PromptTrainer(TrainerX):
         summary = dict(zip(self.named, numbers, strict=True))
         self._check_finite({name: summary[name] for name in self.terms})
         self.apply()
+        if any(self.shifts):
+            self.tell("shift_measured", *self.shifts)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         if len(self.terms) == 1:
@@ -251,7 +263,9 @@ class PromptTrainer(TrainerX):
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images; the text tower runs once per evaluation."""
         with self.precision.autocast():
-            return self.clip.logits(*self.test_features(images)).float()
+            features = self.test_features(images)
+            self.tell("features_made", *features)
+            return self.clip.logits(*features).float()
 
     def test_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What an evaluation compares: image features (B, D), and text features (K, D) or (B, K, D)."""

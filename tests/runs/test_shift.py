@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from benchmarks import plain as oracle
 from promptclip import FeatureShift, load_clip
 from promptclip.shift import ShiftStatistics
-from runs.shift import spread
+from runs.evaluation import spread
 from trainers.prompt_trainer import PromptTrainer
 
 DEPTHS = {
