@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptclip.layout import Layout
+from promptclip.class_prompts import Layout
 from promptclip.model import PromptedCLIP
 from promptclip.prompts import PromptModule, Prompts
 from promptclip.shift import FeatureShift, ShiftScale
@@ -26,7 +26,7 @@ class Output(NamedTuple):
     Attributes:
         image: (B, D) image features, corrected, not normalised.
         text: (K, D) text features, corrected, not normalised; (B, K, D) where they depend on the image.
-        logits: (B, K), float32.
+        logits: (B, K), in single precision at least.
         prompts: what entered the towers.
         image_shift, text_shift: feature shift of either tower where the method uses it (training only).
         norms: the same as one number per block, (L_v,) and (L_t,) (Eq. 7-8).
@@ -79,6 +79,11 @@ def cosine_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
     cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
     return logit_scale.exp() * cosine
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def cross_entropy(output: Output, labels: Tensor) -> Tensor:
@@ -191,7 +196,7 @@ class PromptLearner(nn.Module):
             self.corrections.observe(norms)
             image = self.corrections.image(image)
             text = self.corrections.text(text) if fixed_text is None else text
-        logits = self.head(image, text, clip.model.logit_scale).float()
+        logits = at_least_single(self.head(image, text, clip.model.logit_scale))
         teacher = None
         if self.training and self.teacher is not None:
             with torch.no_grad():
