@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated", categor
 
 _PLACES = {
     "EMBEDDED": "load",
-    "ClassPrompts": "tokens",
+    "ClassPrompts": "class_prompts",
     "FeatureShift": "shift",
     "FeatureSurgery": "surgery",
     "Loss": "learner",
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
     """A public name from the module that defines it."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from promptclip.common.packages import require
+    from promptclip.common.names import require
 
     require("torch", "clip")
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -4,10 +4,14 @@ Weights stay in OpenAI's `clip.model.ResidualAttentionBlock`; only the order of 
 `x + attention(ln_1(x))`, then `+ perceptron(ln_2(.))`: `project`, `attend`, `finish`.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from clip.model import ResidualAttentionBlock
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 SLOPE = 1.702  # of CLIP's activation x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
@@ -143,3 +147,11 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
         kind = torch.get_autocast_dtype(x.device.type)
         x, *weights = (tensor.to(kind) for tensor in (x, *weights))
     return FrozenMLP.apply(x.flatten(0, -2), *weights).view(x.shape)
+
+
+# ---- memory for time ---------------------------------------------------------------------------------------------
+
+
+def recomputed(function: Callable) -> Callable:
+    """A form of `function` that keeps its inputs alone and computes the rest again in the backward pass."""
+    return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)

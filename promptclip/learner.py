@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptclip.layout import Layout
+from promptclip.class_prompts import Layout
 from promptclip.model import PromptedCLIP
 from promptclip.prompts import PromptModule, Prompts
 from promptclip.shift import FeatureShift, ShiftScale
@@ -26,7 +26,7 @@ class Output(NamedTuple):
     Attributes:
         image: (B, D) image features, corrected, not normalised.
         text: (K, D) text features, corrected, not normalised; (B, K, D) where they depend on the image.
-        logits: (B, K), float32.
+        logits: (B, K), in single precision at least.
         prompts: what entered the towers.
         image_shift, text_shift: feature shift of either tower where the method uses it (training only).
         norms: the same as one number per block, (L_v,) and (L_t,) (Eq. 7-8).
@@ -79,6 +79,11 @@ def cosine_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
     cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
     return logit_scale.exp() * cosine
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def cross_entropy(output: Output, labels: Tensor) -> Tensor:
@@ -191,7 +196,7 @@ class PromptLearner(nn.Module):
             self.corrections.observe(norms)
             image = self.corrections.image(image)
             text = self.corrections.text(text) if fixed_text is None else text
-        logits = self.head(image, text, clip.model.logit_scale).float()
+        logits = at_least_single(self.head(image, text, clip.model.logit_scale))
         teacher = None
         if self.training and self.teacher is not None:
             with torch.no_grad():
@@ -241,15 +246,16 @@ class PromptLearner(nn.Module):
         """Parameters by their names in checkpoints."""
         return {file_name(name): parameter for name, parameter in self.named_parameters()}
 
-    def training_only(self) -> set[str]:
-        """Names in checkpoints of what only training needs; a checkpoint to be tested may lack them."""
-        kept = self.state_dict()
-        found = set()
-        for place, module in self.named_modules():
-            for key in getattr(module, "training_only", ()):
-                beginning = file_name(f"{place}.{key}" if key else f"{place}.")
-                found |= {name for name in kept if name == beginning or (not key and name.startswith(beginning))}
-        return found
+    def names_of_training(self) -> set[str]:
+        """Names in checkpoints of what only training needs, as the parts' `training_only` says.
+
+        A checkpoint to be tested may lack them.
+        """
+        parts = {
+            place: module.training_only for place, module in self.named_modules() if hasattr(module, "training_only")
+        }
+        needed = {file_name(f"{place}.{key}") for place, keys in parts.items() for key in keys}
+        return {name for name in self.state_dict() if name in needed}
 
 
 UNNAMED = ("prompts.", "corrections.")

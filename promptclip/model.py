@@ -1,18 +1,24 @@
-"""The frozen CLIP that every method prompts."""
+"""The frozen CLIP that every method prompts: both towers, the precision it runs in, and the memory a step takes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from clip.model import CLIP
+from clip.model import CLIP, convert_weights
 from torch import Tensor
 
-from promptclip.layout import Layout, lay_out
-from promptclip.memory import kept_bytes
+from promptclip.class_prompts import ClassPrompts, Layout, lay_out
 from promptclip.prompts import blocks
 from promptclip.shift import FeatureShift
 from promptclip.text import TextTower
-from promptclip.tokens import ClassPrompts
 from promptclip.vision import VisionTower
+
+PRECISIONS = ("fp16", "fp32", "amp", "bf16")
+CHECKPOINTING = ("auto", "on", "off")
+SHARE = 0.8  # of the free memory that activations may take before "auto" gives them up
+# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
+# copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
+WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
 
 
 class PromptedCLIP:
@@ -78,3 +84,69 @@ class PromptedCLIP:
         length = self.model.context_length
         chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
         return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length)))[0] for chunk in chunks])
+
+
+def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:
+    """Estimate of what the "text" or "vision" tower keeps of `tokens` tokens for its backward pass."""
+    return tokens * width * blocks * itemsize * (WIDTHS[tower] + WIDTHS_OF_SHIFT * shift)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on the device or, for a CPU, on the machine; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    file = Path("/proc/meminfo")
+    lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def choose_checkpointing(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
+    """Whether to checkpoint, and the line that says so.
+
+    Args:
+        choice: "on", "off", or "auto": where the step would take more than `SHARE` of what is free.
+        needed, free: bytes; free is None where it is unknown, which "auto" takes for enough.
+
+    Raises:
+        ValueError: another choice.
+    """
+    if choice not in CHECKPOINTING:
+        raise ValueError(f"MODEL.CHECKPOINTING {choice!r} is none of {', '.join(CHECKPOINTING)}.")
+    on = choice == "on" or (choice == "auto" and free is not None and needed > SHARE * free)
+    known = "an unknown amount" if free is None else f"{free / 2**30:.1f} GiB"
+    doing = "blocks are computed again in the backward pass" if on else "activations are kept"
+    why = "" if choice == "auto" else f" (MODEL.CHECKPOINTING {choice})"
+    return on, f"A training step would keep about {needed / 2**30:.1f} GiB, {known} is free: {doing}{why}."
+
+
+class Precision:
+    """fp16: frozen CLIP in half precision (the field's default); amp: float32 weights under float16 autocast with a
+    gradient scaler; bf16: bfloat16 autocast; fp32. What is learned is always float32.
+
+    Args:
+        name: one of the above. fp16 and amp need CUDA; elsewhere the run is fp32 and says so.
+        device: where the run computes.
+
+    Attributes:
+        autocast: the type that forward passes are computed in by autocast, None without it.
+        scaler: scales the loss, None unless amp.
+
+    Raises:
+        ValueError: unknown name.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name not in PRECISIONS:
+            raise ValueError(f"PREC {name!r} is none of {', '.join(PRECISIONS)}.")
+        if name in ("fp16", "amp") and device.type != "cuda":
+            print(f"PREC {name} needs CUDA, and this run has none: computing in fp32.")
+            name = "fp32"
+        self.name = name
+        self.autocast = {"amp": torch.float16, "bf16": torch.bfloat16}.get(name)
+        self.scaler = torch.amp.GradScaler("cuda") if name == "amp" else None
+
+    def weights(self, model: CLIP) -> CLIP:
+        """The frozen CLIP as this precision keeps it."""
+        if self.name == "fp16":
+            convert_weights(model)
+        return model

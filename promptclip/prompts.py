@@ -12,7 +12,7 @@ import torch
 from clip.model import CLIP
 from torch import Tensor, nn
 
-from promptclip.tokens import ClassPrompts, encode
+from promptclip.class_prompts import ClassPrompts, encode
 
 SPREAD = 0.02  # standard deviation of randomly started prompts, in all methods of the field
 

@@ -5,11 +5,14 @@ the same input. The towers hand back one Frobenius norm per block and sample; ho
 and modality (Eq. 7-8 leave it open) is decided here.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from promptclip.learner import Output
 
 NORMS = ("fro", "rms", "relative")
 
@@ -73,6 +76,18 @@ def consistency(image: Tensor, text: Tensor) -> Tensor:
     """
     blocks = min(len(image), len(text))
     return (image[:blocks] - text[:blocks]).square().sum()
+
+
+def shift_loss(output: "Output", labels: Tensor) -> Tensor:
+    """L^fs of a training step, as a loss of `promptclip.learner`."""
+    return consistency(*output.norms)
+
+
+SUMMED_SHIFT = {
+    "shift_image": lambda output: output.norms[0].detach().sum(),
+    "shift_text": lambda output: output.norms[1].detach().sum(),
+}
+"""For the training line: the summed shift of either modality."""
 
 
 class ShiftScale(nn.Module):

@@ -3,7 +3,8 @@
 x <- x + alpha_v Surgery_v(x) on image features, w <- w + alpha_t Surgery_t(w) on text features, before normalisation.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,13 @@ class FeatureSurgery(nn.Module):
         self.text_alpha = Alpha(*text, momentum)
         self.image_surgery = Surgery(width, activation, zero)
         self.image_alpha = Alpha(*image, momentum)
+
+    def strengths(self) -> dict[str, Callable[[Any], Tensor]]:
+        """For the training line: alpha of either modality, by the name it is shown under."""
+        return {
+            "alpha_image": lambda output: self.image_alpha.value,
+            "alpha_text": lambda output: self.text_alpha.value,
+        }
 
     def observe(self, norms: tuple[Tensor, Tensor] | None) -> None:
         """Let a training step's shift, image (L_v,) and text (L_t,), set the strength of its surgery."""

@@ -7,9 +7,8 @@ import torch
 from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
-from promptclip.block import attend, finish, project, project_first, project_queries_at
-from promptclip.layout import Layout
-from promptclip.memory import recomputed
+from promptclip.block import attend, finish, project, project_first, project_queries_at, recomputed
+from promptclip.class_prompts import Layout
 from promptclip.shift import FeatureShift, SquareDistance, root
 
 

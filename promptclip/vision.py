@@ -6,8 +6,15 @@ import torch
 from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
-from promptclip.block import attend, attend_with_and_without, finish, project, project_first, project_queries_at
-from promptclip.memory import recomputed
+from promptclip.block import (
+    attend,
+    attend_with_and_without,
+    finish,
+    project,
+    project_first,
+    project_queries_at,
+    recomputed,
+)
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift, SquareDistance, root
 

@@ -14,7 +14,7 @@ import yaml
 
 import runs
 from promptclip import cli
-from promptclip.common.packages import COMMANDS
+from promptclip.common.names import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,6 +114,6 @@ def test_backbones_tells_where_weights_are(tmp_path, monkeypatch, capsys):
 
 
 def test_what_is_missing_is_told_in_a_sentence(monkeypatch, capsys):
-    monkeypatch.setattr("promptclip.common.packages.find_spec", lambda name: None)
+    monkeypatch.setattr("promptclip.common.names.find_spec", lambda name: None)
     assert cli.main(["backbones"]) == 2
     assert "run `pip install ./dassl-core .`" in capsys.readouterr().err

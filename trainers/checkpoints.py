@@ -145,7 +145,7 @@ def learned_part(state: dict[str, Tensor], learner: PromptLearner, unused: Itera
     ours.pop(None, None)
     kept = learner.state_dict()
     part = {key: value for key, value in ours.items() if key in kept or key.split(".")[0] not in set(unused)}
-    for key in learner.training_only() - part.keys():
+    for key in learner.names_of_training() - part.keys():
         part[key] = kept[key]
     return part
 

@@ -2,9 +2,9 @@
 
 from clip.model import CLIP
 
+from promptclip.class_prompts import POSITIONS
 from promptclip.learner import CROSS_ENTROPY, PromptLearner
 from promptclip.prompts import Context, context_from_words, random_prompt, text_width
-from promptclip.tokens import POSITIONS
 from trainers.method import PREC, Method, Option, Options, Setup, register
 
 CONTEXT = {

@@ -1,10 +1,8 @@
 """The feature-shift consistency loss L^fs as any method that prompts both towers can add it (RESTORE, Eq. 7-10)."""
 
-from torch import Tensor
-
-from promptclip.learner import Loss, Output
+from promptclip.learner import Loss
 from promptclip.prompts import blocks
-from promptclip.shift import NORMS, ShiftScale, consistency
+from promptclip.shift import NORMS, ShiftScale, shift_loss
 from trainers.method import Option, Options, Setup
 
 FS_WEIGHT = Option(1.0, "lambda_fs, the weight of L^fs; 0 leaves it out", low=0)
@@ -17,18 +15,6 @@ def shift_scale(setup: Setup) -> ShiftScale:
     return ShiftScale(setup.options.SHIFT_NORM, vision_blocks, text_blocks)
 
 
-def fs(output: Output, labels: Tensor) -> Tensor:
-    """L^fs of a training step."""
-    return consistency(*output.norms)
-
-
 def losses(options: Options) -> dict[str, Loss]:
     """L^fs under the name `fs`; nothing where its weight is 0."""
-    return {"fs": Loss(options.FS_WEIGHT, fs)} if options.FS_WEIGHT > 0 else {}
-
-
-SHOWS = {
-    "shift_image": lambda output: output.norms[0].detach().sum(),
-    "shift_text": lambda output: output.norms[1].detach().sum(),
-}
-"""For the training line: the summed shift of either modality."""
+    return {"fs": Loss(options.FS_WEIGHT, shift_loss)} if options.FS_WEIGHT > 0 else {}

@@ -7,6 +7,7 @@ from clip.model import CLIP
 
 from promptclip.learner import CROSS_ENTROPY, PromptLearner
 from promptclip.prompts import IndependentPrompts, blocks
+from promptclip.shift import SUMMED_SHIFT
 from trainers import feature_shift
 from trainers.method import PREC, Method, Option, Options, Setup, register, within_backbone
 
@@ -64,7 +65,7 @@ def build_ivlp(setup: Setup) -> PromptLearner:
         prompts(setup),
         CROSS_ENTROPY | feature_shift.losses(setup.options),
         shift_scale=feature_shift.shift_scale(setup),
-        shows=feature_shift.SHOWS,
+        shows=SUMMED_SHIFT,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
@@ -11,11 +11,10 @@ from tabulate import tabulate
 from yacs.config import CfgNode
 
 from promptclip.learner import PromptLearner
-from promptclip.model import PromptedCLIP
-from trainers.precision import PRECISIONS
+from promptclip.model import PRECISIONS, PromptedCLIP
 from trainers.templates import dataset_template
 
-Options = CfgNode
+Options: TypeAlias = CfgNode
 """A method's own configuration node: its options by name."""
 
 

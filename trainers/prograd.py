@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, cosine_logits
+from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, at_least_single, cosine_logits
 from promptclip.model import PromptedCLIP
 from trainers import coop
 from trainers.method import Method, Option, Setup, register
@@ -23,7 +23,7 @@ class ZeroshotPrediction(nn.Module):
 
     def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Tensor:
         logits = cosine_logits(image_features, self.text, clip.model.logit_scale)
-        return (logits.float() / self.temperature).softmax(-1)
+        return (at_least_single(logits) / self.temperature).softmax(-1)
 
 
 def distillation(temperature: float) -> Callable[[Output, Tensor], Tensor]:

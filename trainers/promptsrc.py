@@ -7,7 +7,7 @@ from clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptclip.learner import CROSS_ENTROPY, Loss, Output, PromptLearner, cosine_logits
+from promptclip.learner import CROSS_ENTROPY, Loss, Output, PromptLearner, at_least_single, cosine_logits
 from promptclip.model import PromptedCLIP
 from trainers import independent
 from trainers.independent import prompts
@@ -55,7 +55,7 @@ class FrozenTeacher(nn.Module):
     def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Lesson:
         image = F.normalize(clip.encode_image(images)[0], dim=-1)
         logits = cosine_logits(image, self.text, clip.model.logit_scale)
-        return Lesson(image, self.text, logits.float().log_softmax(-1))
+        return Lesson(image, self.text, at_least_single(logits).log_softmax(-1))
 
 
 def text_distance(output: Output, labels: Tensor) -> Tensor:
@@ -94,13 +94,16 @@ class GaussianAverage(nn.Module):
         mean, std: of the Gaussian, in epochs counted from 1.
     """
 
-    training_only = ("",)
-
     def __init__(self, *learned: nn.Module, mean: float, std: float) -> None:
         super().__init__()
         self._learned, self.mean, self.std = learned, mean, std  # a tuple: its modules are not this one's parts
         for name, parameter in self._parameters_by_name().items():
             self.register_buffer(name, torch.zeros_like(parameter))
+
+    @property
+    def training_only(self) -> tuple[str, ...]:
+        """All of it."""
+        return tuple(self._parameters_by_name())
 
     def _parameters_by_name(self) -> dict[str, nn.Parameter]:
         """What is averaged, under names that a buffer can have."""

@@ -13,6 +13,7 @@ from clip.model import CLIP
 from promptclip.gram_shift import GramShift, mean_gram_norms
 from promptclip.learner import CROSS_ENTROPY, Loss, PromptLearner
 from promptclip.prompts import Prompts
+from promptclip.shift import SUMMED_SHIFT
 from promptclip.surgery import ACTIVATIONS, FeatureSurgery
 from trainers import feature_shift, maple, promptsrc
 from trainers.method import Method, Option, Options, Setup, register
@@ -88,11 +89,8 @@ def surgery(setup: Setup) -> FeatureSurgery | None:
 
 def shows(options: Options, corrections: FeatureSurgery | None) -> dict[str, Any]:
     """For the training line: the summed shift, and the strength of surgery."""
-    shown = dict(feature_shift.SHOWS) if _measures_shift(options) else {}
-    if corrections is not None:
-        shown["alpha_image"] = lambda output: corrections.image_alpha.value
-        shown["alpha_text"] = lambda output: corrections.text_alpha.value
-    return shown
+    summed = SUMMED_SHIFT if _measures_shift(options) else {}
+    return summed | (corrections.strengths() if corrections is not None else {})
 
 
 def build_m(setup: Setup) -> PromptLearner:

@@ -10,14 +10,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from promptclip.load import load_clip
-from promptclip.memory import choose_checkpointing, free_bytes
-from promptclip.model import PromptedCLIP
+from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
 from trainers import checkpoints
 from trainers.cuda_graph import CudaRecorder, GraphedStep
 from trainers.method import Method, Options, Setup
-from trainers.precision import Precision
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
 
 
@@ -51,7 +49,10 @@ class PromptTrainer(ListenedTrainer):
 
     @classmethod
     def extend_cfg(cls, cfg: CfgNode) -> None:
-        """Add the method's node with its defaults."""
+        """Add the method's node with its defaults, and the keys that concern all methods."""
+        # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
+        cfg.MODEL.CHECKPOINTING = "auto"
+        cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU nothing is captured
         cfg.TRAINER[cls.method.node] = cls.method.defaults()
 
     @classmethod
@@ -115,12 +116,12 @@ class PromptTrainer(ListenedTrainer):
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(Path(cfg.MODEL.INIT_WEIGHTS))
         count = sum(parameter.numel() for parameter in learned.values())
-        print(f"Learning {count:,} parameters: {', '.join(sorted(checkpoints.first_names(learned)))}")
+        print(f"Learning {count:,} parameters: {', '.join(sorted({name.split('.')[0] for name in learned}))}")
         self.optim = build_optimizer(self.learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.method.folder, self.learner, self.optim, self.sched)
         self.step = self.gradients
-        if self.clip.device.type == "cuda" and cfg.MODEL.get("CUDA_GRAPH", True):
+        if self.clip.device.type == "cuda" and cfg.MODEL.CUDA_GRAPH:
             self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ class PromptTrainer(ListenedTrainer):
         batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
         needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
-        choice = self.cfg.MODEL.get("CHECKPOINTING", "auto")
+        choice = self.cfg.MODEL.CHECKPOINTING
         on, line = choose_checkpointing(choice, needed, free_bytes(self.clip.device))
         print(line)
         self.clip.set_checkpointing(on)

@@ -7,7 +7,7 @@ from small_clip import clip_model
 from benchmarks.measure import saved_bytes
 from promptclip import ClassPrompts, PromptedCLIP
 from promptclip.learner import cosine_logits
-from promptclip.memory import choose_checkpointing
+from promptclip.model import choose_checkpointing
 
 NAMES = [f"class number {i} {'of many ' * (i % 3)}" for i in range(40)]
 

@@ -4,8 +4,8 @@ import clip
 import pytest
 import torch
 
+from promptclip.class_prompts import ClassPrompts, encode
 from promptclip.plain import padded
-from promptclip.tokens import ClassPrompts, encode
 
 NAMES = ["cat", "boeing_737-200", "2000 AM General Hummer SUV"]
 

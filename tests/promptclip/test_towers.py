@@ -11,9 +11,9 @@ from small_clip import in_double
 
 from benchmarks.measure import flops
 from promptclip import plain as oracle
+from promptclip.class_prompts import POSITIONS, ClassPrompts
 from promptclip.learner import cosine_logits
 from promptclip.model import PromptedCLIP
-from promptclip.tokens import POSITIONS, ClassPrompts
 
 NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "Annual Crop Land", "tench", "a"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-'&/(),.éü"

@@ -8,10 +8,10 @@ import small_run
 import torch
 from dassl.utils import load_checkpoint
 from record_files import documented
-from trainers.prompt_trainer import PromptTrainer
 
 import train
 from runs.history import read_history
+from trainers.trainer import PromptTrainer
 
 IVLP = ("--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2")
 TIMES = ("seconds", "images_per_second")

@@ -14,7 +14,7 @@ from small_run import CLASSES, NoiseSquares
 
 import runs
 from runs import environment
-from runs.predictions import COLUMNS, Predictions, relative
+from runs.evaluation import COLUMNS, Predictions, relative
 from runs.record import finite
 
 SHORT = ("OPTIM.MAX_EPOCH", "1")
@@ -66,7 +66,7 @@ def test_scores_become_rows(tmp_path):
     assert (first["prediction"], first["top5"]) == ("0", "0 1 5 2 4")  # of equal scores the first class
     e = math.e
     assert float(first["true_probability"]) == pytest.approx(e / (2 * e + 1 + e**-9 + 1 / e + e**0.5), rel=1e-5)
-    assert found.per_class_accuracy(3) == [None, 50.0, None] and found.correct() == 1
+    assert found.figures(3)["per_class_accuracy"] == [None, 50.0, None] and found.figures(3)["correct"] == 1
 
 
 def test_paths_of_the_embedded_data_and_odd_names(tmp_path):

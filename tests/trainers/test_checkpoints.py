@@ -102,7 +102,7 @@ def test_anything_unexpected_is_refused(case):
 
 def test_another_backbone_width_is_refused(case):
     _, trainer, state, folder = case
-    learned = {key for key, _ in trainer.learner.named_parameters()}
+    learned = set(trainer.learner.named_learned())
     wide = {key: value.repeat_interleave(2, -1) if value.dim() > 1 else value for key, value in state.items()}
     publish(wide, folder)
     with pytest.raises(ValueError, match=r"does not fit .* where this run has") as error:

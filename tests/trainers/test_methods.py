@@ -6,7 +6,7 @@ import recipe
 import torch
 from trainer_factory import NAMES, batches, configuration, logits, make
 
-from trainers.precision import Precision
+from promptclip.model import Precision
 from trainers.templates import DEFAULT, dataset_template, fill, tables
 
 IMAGES = torch.from_numpy(recipe.images(32)[0])

@@ -9,8 +9,8 @@ from trainer_factory import NAMES, batches, configuration, logits, make
 
 from promptclip import plain as oracle
 from promptclip.gram_shift import gram_norms
+from promptclip.shift import shift_loss
 from promptclip.surgery import Alpha
-from trainers.feature_shift import fs
 
 IMAGES = torch.from_numpy(recipe.images(32)[0])
 LABELS = torch.arange(8) % 6
@@ -79,7 +79,7 @@ def test_gradient_flows_through_both_passes_of_the_shift_loss(weights, tmp_path)
     parameters = list(trainer.learner.parameters())
     expected = torch.autograd.grad(loss, parameters)
     output = trainer.learner(trainer.clip, trainer.classes, IMAGES[:4])
-    ours = torch.autograd.grad(fs(output, LABELS[:4]), parameters)
+    ours = torch.autograd.grad(shift_loss(output, LABELS[:4]), parameters)
     for one, other in zip(ours, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * other.abs().max())
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-import promptclip.common.packages as needs
+import promptclip.common.names as needs
 
 
 def test_what_is_there_passes():
