@@ -1,17 +1,66 @@
-"""What all data sets share, so that a data set's file says only what is particular to it."""
+"""What all data sets share, so that a data set's own class says only what is particular to it."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dassl.data.datasets import DatasetBase
+from dassl.data.datasets import DatasetBase, Datum
+from yacs.config import CfgNode
 
-from datasets.facts import Facts
-from datasets.fewshot import few_shot
-from datasets.splits import SPLIT_SEED, Parts, check_classes, random_numbers, read_split, save_split
-from datasets.subsample import subsample_classes
+from datasets.fewshot import VAL_SHOTS, match, read_pickle, write_pickle
+from datasets.splits import (
+    SPLIT_SEED,
+    Parts,
+    check_classes,
+    inside,
+    random_numbers,
+    read_split,
+    save_split,
+    subsample_classes,
+)
 
 EMBEDDED = Path(__file__).parent / "embedded"
+DRIVE = "https://drive.google.com/file/d"  # where CoOp's authors publish files, as <DRIVE>/<identifier>/view
+MIRROR = "https://huggingface.co/datasets/zhengli97/prompt_learning_dataset"  # of everything but ImageNet
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file with a public address that is unpacked into the data set's folder, or put there if it is no archive."""
+
+    url: str
+    md5: str = ""  # as the publisher or torchvision states it; "" where nobody does
+    strip: str = ""  # folder in the archive whose content is wanted; "" for all of it
+    inner: str = ""  # an archive in the archive that is unpacked in its stead
+
+    @property
+    def name(self) -> str:
+        """File name of the download."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A file or folder that has to be put in place by hand, and where it is found."""
+
+    path: str  # below the data set's folder
+    source: str
+    optional: bool = False  # the data set works without it, but differs from what others use
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a published data set beyond its form: sizes (0: no such list), licence, where its files are."""
+
+    classes: int
+    train: int
+    val: int
+    test: int
+    licence: str
+    homepage: str
+    archives: tuple[Archive, ...] = ()
+    by_hand: tuple[ByHand, ...] = ()
+    split: str = ""  # identifier below DRIVE of CoOp's split file; without that file a split is made, another one
 
 
 class SplitDataset(DatasetBase):
@@ -21,31 +70,32 @@ class SplitDataset(DatasetBase):
     """
 
     dataset_dir = ""  # folder below DATASET.ROOT
-    facts: Facts | None = None  # sizes, licence, sources: for `datasets.prepare`
+    facts: Facts | None = None  # sizes, licence, sources, for `datasets.prepare`: only published data sets have them
     image_dir = "images"  # folder in it that all image paths are relative to
     split_file = ""  # split_zhou_<Name>.json; "" if the publisher's own lists are read every time
     layout: tuple[str, ...] = ()  # what must lie in the folder, for the sentence that says something is missing
+    made_from = ""  # other files that a split is made from, for the same sentence
     embedded = False  # lies in datasets/embedded, used when DATASET.ROOT is ""
     test_only = False  # has a test list only, which is also handed out as train_x
     val_is_test = False  # has no validation list of its own (ImageNet)
     keeps_samples = True  # few-shot samples are kept in split_fewshot/
     root_is_data = False  # the user's own images: another DATASET.ROOT is another data set
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: CfgNode) -> None:
         """Read the data set below cfg.DATASET.ROOT.
 
-        Raises FileNotFoundError or ValueError with a sentence that says what is missing or wrong and what to do.
+        Raises:
+            FileNotFoundError, ValueError: with a sentence that says what is missing or wrong and what to do.
         """
         self.open(cfg)
         parts = self.read()
         if cfg.DATASET.NUM_SHOTS >= 1 and not self.test_only:
-            draw, shots = self.generate_fewshot_dataset, cfg.DATASET.NUM_SHOTS
-            parts = few_shot(draw, parts, shots, cfg.SEED, self.cache(), self.images)
+            parts = self.sample(parts)
         parts = subsample_classes(parts, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
         val = parts["test"] if self.val_is_test else parts.get("val")
         super().__init__(train_x=parts["train"], val=val or None, test=parts["test"])
 
-    def open(self, cfg: Any) -> None:
+    def open(self, cfg: CfgNode) -> None:
         """Set `cfg`, `root`, `folder` and `images`; nothing is read yet. Raises FileNotFoundError as `locate`."""
         self.cfg = cfg
         self.root = cfg.DATASET.ROOT
@@ -98,8 +148,31 @@ class SplitDataset(DatasetBase):
         """Lists made from the publisher's files; a data set that only exists with a split file has none."""
         raise self.missing(self.folder / self.split_file)
 
-    def cache(self) -> Path | None:
-        """File of the few-shot sample; None for the embedded sets, which lie in the package and are quick to draw."""
+    def item(self, path: str, label: int, name: str, source: Path | str) -> Datum:
+        """The image `path` below the image folder, as `source` lists it; ValueError if it lies elsewhere."""
+        return Datum(inside(path, str(source), self.images), label, classname=name)
+
+    def sample(self, parts: Parts) -> Parts:
+        """`parts` with train and val reduced to few images per class: the sample that was kept, or a new one.
+
+        The draws are those of CoOp-style code in a run with that seed, whatever was drawn before: from Python's
+        generator, train first.
+        """
+        shots, kept = self.cfg.DATASET.NUM_SHOTS, self.sample_file()
+        drawn = {part: parts[part] for part in ("train", "val") if parts.get(part)}
+        if kept and kept.is_file():
+            print(f"The few-shot sample is read from {kept}")
+            return parts | match(read_pickle(kept), drawn, kept, self.images)
+        with random_numbers(self.cfg.SEED):
+            for part in drawn:
+                count = shots if part == "train" else min(shots, VAL_SHOTS)
+                drawn[part] = self.generate_fewshot_dataset(drawn[part], num_shots=count)
+        if kept:
+            write_pickle(drawn, kept, "The few-shot sample")
+        return parts | drawn
+
+    def sample_file(self) -> Path | None:
+        """Where the sample is kept; None for the embedded sets, which lie in the checkout and are quick to draw."""
         if not self.keeps_samples or (self.embedded and not self.root):
             return None
         return self.folder / "split_fewshot" / f"shot_{self.cfg.DATASET.NUM_SHOTS}-seed_{self.cfg.SEED}.pkl"
@@ -123,7 +196,11 @@ class SplitDataset(DatasetBase):
     def expected(self) -> str:
         """The layout in one sentence, and what to do next."""
         root = self.root or "<root>"
-        inside = self.layout or tuple(filter(None, (f"{self.image_dir}/", self.split_file)))
+        inside = list(self.layout or filter(None, [self.image_dir and f"{self.image_dir}/"]))
+        if self.split_file:
+            made = type(self).make_parts is not SplitDataset.make_parts
+            source = f", from {self.made_from}" if self.made_from else ""
+            inside.append(self.split_file + (f" (made if it is not there{source})" if made else ""))
         if self.facts:
             then = f"Next: python -m datasets.prepare fetch {self.name} --root {root}"
         elif self.embedded:

@@ -1,13 +1,11 @@
-"""ImageFolder: your own images, a folder a class. No code to write, no list to make."""
-
-from difflib import get_close_matches
+"""ImageFolder: your own images, a folder per class. No code to write, no list to make."""
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from datasets.base import SplitDataset
-from datasets.files import list_folders, list_images
+from datasets.files import list_folders, list_images, read_mapping
 from datasets.splits import PARTS, Parts, split_by_folder
-from datasets.tables import read_mapping
+from promptclip.common.names import nearest
 
 
 @DATASET_REGISTRY.register()
@@ -76,8 +74,8 @@ class ImageFolder(SplitDataset):
         given = read_mapping(path) if path.is_file() else {}
         for folder, name in given.items():
             if folder not in folders:
-                guess = get_close_matches(folder, folders, n=1)
-                hint = f"; did you mean {guess[0]!r}?" if guess else "."
+                guess = nearest(folder, folders)
+                hint = f"; did you mean {guess!r}?" if guess else "."
                 raise ValueError(f"{path} names the class folder {folder!r}, which does not exist{hint}")
             if not name.strip():
                 raise ValueError(f"{path} gives {folder!r} an empty name.")

@@ -1,13 +1,13 @@
 """ImageList: your own images, wherever they lie below a folder, as listed in a CSV or JSON-lines file."""
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from datasets.base import SplitDataset
+from datasets.files import parse_json
 from datasets.splits import PARTS, Parts, inside, split_classes
 
 FILES = ("images.csv", "images.jsonl")
@@ -92,10 +92,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict]]:
 
 def read_object(text: str, where: str) -> dict:
     """A JSON object; ValueError, beginning with `where`, if it is something else."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: no valid JSON ({error}).") from error
+    value = parse_json(text, where)
     if not isinstance(value, dict):
         raise ValueError(f'{where}: expected {{"path": ..., "class": ..., "split": ...}}, not {text.strip()[:60]}.')
     return value

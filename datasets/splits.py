@@ -1,9 +1,10 @@
-"""Train, val and test lists: reading and saving `split_zhou_<Name>.json`, and the family's two rules of making them.
+"""Train, val and test lists: split files (`split_zhou_<Name>.json`), CoOp's two rules of making them, class subsets.
 
 A split file is {"train": [[path below the image folder, label from 0, class name], ...], "val": ..., "test": ...}.
 """
 
 import json
+import math
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from dassl.data.datasets import Datum
 
-from datasets.files import list_folders, list_images, write_atomically
+from datasets.files import list_folders, list_images, read_json
+from promptclip.common.files import write_atomically
 
 PARTS = ("train", "val", "test")
 Parts = dict[str, list[Datum]]  # keys: PARTS
-# Splits are made as the family's code makes them in a run with seed 1, whatever the seed of the run that makes them.
+SUBSETS = ("all", "base", "new")  # of the classes
+# Splits are made as CoOp's code makes them in a run with seed 1, whatever the seed of the run that makes them.
 SPLIT_SEED = 1
 
 
@@ -24,7 +27,7 @@ SPLIT_SEED = 1
 def random_numbers(seed: int) -> Iterator[None]:
     """Python's random numbers as they are after `random.seed(seed)`, and afterwards as they were before.
 
-    A run that makes a split or draws a sample and one that finds it on the disk then go on with the same numbers. A
+    A run that makes a split or draws a sample and one that finds it on the disk then continue with the same numbers. A
     negative seed draws from where the generator stands.
     """
     state = random.getstate()
@@ -45,9 +48,9 @@ def read_split(path: Path, images: Path) -> Parts:
     if not path.is_file():
         raise FileNotFoundError(f"There is no split file {path}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"The split file {path} is not valid JSON ({error}); fetch it again or delete it.") from error
+        content = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"The split file {error} Fetch it again or delete it.") from error
     if not isinstance(content, dict) or any(not isinstance(content.get(part), list) for part in PARTS):
         raise ValueError(f'The split file {path} must hold three lists, "train", "val" and "test"; fetch it again.')
     return {
@@ -116,15 +119,15 @@ def save_split(parts: Parts, path: Path, images: Path) -> Parts:
     }
     text = json.dumps(rows, indent=1, ensure_ascii=False)
     try:
-        write_atomically(path, lambda file: file.write(text.encode()), keep_existing=True)
+        write_atomically(path, text, keep_existing=True)
     except OSError as error:
-        print(f"The split could not be saved to {path} ({error.strerror or error}); it is made again every time.")
+        print(f"The split could not be saved, and is made again every time: {error}")
         return parts
     return read_split(path, images)
 
 
 def relative(path: str, images: Path) -> str:
-    """`path` below the folder `images`, with forward slashes as in the family's files."""
+    """`path` below the folder `images`, with forward slashes as in CoOp's files."""
     return os.path.relpath(path, images).replace(os.sep, "/")
 
 
@@ -180,3 +183,28 @@ def split_trainval(items: list[Datum]) -> tuple[list[Datum], list[Datum]]:
         val += group[:count]
         train += group[count:]
     return train, val
+
+
+def subsample_classes(parts: Parts, subset: str) -> Parts:
+    """Keep in every list the classes of `subset` ("all", "base" or "new") and count their labels from 0.
+
+    The training labels, sorted, are halved; base is the first ceil(n / 2). Raises ValueError for another subset, or if
+    it has no class.
+    """
+    if subset not in SUBSETS:
+        raise ValueError(f"DATASET.SUBSAMPLE_CLASSES must be one of {', '.join(SUBSETS)}, not {subset!r}.")
+    if subset == "all":
+        return parts
+    labels = sorted({item.label for item in parts["train"]})
+    half = math.ceil(len(labels) / 2)
+    kept = {label: new for new, label in enumerate(labels[:half] if subset == "base" else labels[half:])}
+    if not kept:
+        raise ValueError(
+            f"The data set has {len(labels)} class(es), too few to have new ones; use SUBSAMPLE_CLASSES all."
+        )
+    return {part: [relabel(item, kept) for item in items if item.label in kept] for part, items in parts.items()}
+
+
+def relabel(item: Datum, labels: dict[int, int]) -> Datum:
+    """The same image under its new label."""
+    return Datum(item.impath, labels[item.label], item.domain, item.classname)

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -11,27 +12,19 @@ from tqdm import tqdm
 from datasets.base import SplitDataset
 from datasets.fewshot import match, read_pickle
 from datasets.files import is_image
-from datasets.prepare.names import opened
+from datasets.prepare.catalogue import opened
 from datasets.splits import SPLIT_SEED, Parts, random_numbers
 
 SHOWN = 3  # examples of a long list
 SKIPPED = (".fetch", "split_fewshot")
 
 
+@dataclass
 class Report:
-    """What was found: facts, remarks that need no action, and problems."""
+    """What was found, in sentences: facts and remarks that need no action, and problems."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.problems: list[str] = []
-
-    def say(self, line: str) -> None:
-        """Note a fact or a remark."""
-        self.lines.append(line)
-
-    def blame(self, line: str) -> None:
-        """Note a problem."""
-        self.problems.append(line)
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes: bool = False) -> Report:
@@ -48,10 +41,12 @@ def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes:
         dataset = opened(cls, root)
         parts = dataset.read(save=False)
     except (OSError, ValueError, ImportError) as error:
-        report.blame(str(error))
+        report.problems.append(str(error))
         return report
     if dataset.split_file and not (dataset.folder / dataset.split_file).exists():
-        report.say(f"no {dataset.split_file}: a split will be made by rule, other images than the published split's")
+        report.remarks.append(
+            f"no {dataset.split_file}: a split will be made by rule, other images than the published split's"
+        )
     if dataset.test_only:
         parts = {"test": parts["test"]}
     count(dataset, parts, report, classes)
@@ -65,26 +60,26 @@ def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes:
 
 
 def count(dataset: Any, parts: Parts, report: Report, classes: bool) -> None:
-    """Images a split and a class, against the published sizes."""
+    """Images per split and class, against the published sizes."""
     names = {item.label: item.classname for items in parts.values() for item in items}
     facts = dataset.facts
     for part, items in parts.items():
         each = Counter(item.label for item in items)
         least = min((each[label] for label in names), default=0)
-        report.say(f"{part}: {len(items)} images, {least} to {max(each.values(), default=0)} a class")
+        report.remarks.append(f"{part}: {len(items)} images, {least} to {max(each.values(), default=0)} per class")
         published = getattr(facts, part, len(items))
         if published and len(items) != published:
-            report.blame(f"{part} has {len(items)} images, {published} are published.")
+            report.problems.append(f"{part} has {len(items)} images, {published} are published.")
         empty = [names[label] for label in sorted(names) if not each[label]]
         if empty and part != "val":
-            report.blame(f"{part} has no image of {some(empty)}.")
-    report.say(f"classes: {len(names)}")
+            report.problems.append(f"{part} has no image of {some(empty)}.")
+    report.remarks.append(f"classes: {len(names)}")
     if facts and len(names) != facts.classes:
-        report.blame(f"There are {len(names)} classes, {facts.classes} are published.")
+        report.problems.append(f"There are {len(names)} classes, {facts.classes} are published.")
     if classes:
         for label in sorted(names):
             numbers = [f"{part} {sum(item.label == label for item in items)}" for part, items in parts.items()]
-            report.say(f"  {label} {names[label]}: {', '.join(numbers)}")
+            report.remarks.append(f"  {label} {names[label]}: {', '.join(numbers)}")
 
 
 def overlap(parts: Parts, report: Report) -> None:
@@ -93,7 +88,7 @@ def overlap(parts: Parts, report: Report) -> None:
     for part, items in parts.items():
         twice = [item.impath for item in items if seen.setdefault(item.impath, part) != part]
         if twice:
-            report.blame(f"{len(twice)} image(s) of {part} stand in another list too: {some(twice)}.")
+            report.problems.append(f"{len(twice)} image(s) of {part} stand in another list too: {some(twice)}.")
 
 
 def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
@@ -105,11 +100,11 @@ def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
         there.update(os.path.normpath(os.path.join(folder, file)) for file in files if is_image(file))
     missing, extra = sorted(listed - there), sorted(there - listed)
     if missing:
-        report.blame(
+        report.problems.append(
             f"{len(missing)} of {len(listed)} listed images are missing: {some(missing)}. " + dataset.expected()
         )
     if extra:
-        report.say(f"{len(extra)} images are in no list and are not used: {some(extra)}")
+        report.remarks.append(f"{len(extra)} images are in no list and are not used: {some(extra)}")
 
 
 def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
@@ -121,7 +116,7 @@ def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
         with random_numbers(SPLIT_SEED):
             made = dataset.make_parts()
     except (OSError, ValueError, ImportError):
-        report.say("class names were not compared with the publisher's files, which are not there")
+        report.remarks.append("class names were not compared with the publisher's files, which are not there")
         return
     right = {item.impath: (item.label, item.classname) for items in made.values() for item in items}
     wrong = [
@@ -132,9 +127,9 @@ def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
         if right.get(item.impath, (item.label, item.classname)) != (item.label, item.classname)
     ]
     if wrong:
-        report.blame(f"{len(wrong)} image(s) have another class than the publisher says: {wrong[0]}.")
+        report.problems.append(f"{len(wrong)} image(s) have another class than the publisher says: {wrong[0]}.")
     else:
-        report.say("labels and class names agree with the publisher's files")
+        report.remarks.append("labels and class names agree with the publisher's files")
 
 
 def check_samples(dataset: Any, parts: Parts, report: Report) -> None:
@@ -144,20 +139,20 @@ def check_samples(dataset: Any, parts: Parts, report: Report) -> None:
         try:
             match(read_pickle(path), drawn, path, dataset.images)
         except ValueError as error:
-            report.blame(str(error))
+            report.problems.append(str(error))
 
 
 def check_readable(parts: Parts, report: Report) -> None:
-    """Decode every image that is there, a thread a core (decoders let other threads run)."""
+    """Decode every image that is there, a thread per core (decoders let other threads run)."""
     paths = sorted({item.impath for items in parts.values() for item in items})
     paths = [path for path in paths if os.path.exists(path)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = tqdm(pool.map(fault, paths), total=len(paths), desc="reading images", unit="", disable=None)
         broken = [f"{path} ({error})" for path, error in zip(paths, results, strict=True) if error]
     if broken:
-        report.blame(f"{len(broken)} image(s) cannot be read: {some(broken)}. Delete them, then fetch.")
+        report.problems.append(f"{len(broken)} image(s) cannot be read: {some(broken)}. Delete them, then fetch.")
     else:
-        report.say(f"all {len(paths)} images can be read")
+        report.remarks.append(f"all {len(paths)} images can be read")
 
 
 def fault(path: str) -> str:
@@ -176,10 +171,10 @@ def some(items: list[str]) -> str:
     return ", ".join(items[:SHOWN]) + more
 
 
-def tell(cls: type[SplitDataset], root: str, report: Report) -> None:
+def print_report(cls: type[SplitDataset], root: str, report: Report) -> None:
     """Print a report: the facts, then either that all is well or what is wrong and what to do next."""
     print(f"{cls.__name__}: {'fine' if not report.problems else f'{len(report.problems)} problem(s)'}")
-    for line in report.lines:
+    for line in report.remarks:
         print(f"  {line}")
     for line in report.problems:
         print(f"  ! {line}")

@@ -1,4 +1,4 @@
-"""Downloading a file so that it is there whole and right, or not at all; a broken download goes on where it was."""
+"""Downloading a file so that it is there whole and right, or not at all; an interrupted one resumes."""
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ MARGIN = 1 << 26  # bytes to leave free on the disk
 
 
 def download(url: str, target: Path, md5: str = "") -> None:
-    """Fetch `url` to `target`, through `<target>.part`, which the next call continues if this one breaks off.
+    """Fetch `url` to `target`, through `<target>.part`, which the next call continues if this one is interrupted.
 
     Raises OSError (connection, server, disk) or ValueError (checksum) with a sentence; `target` does not exist then.
     """
@@ -37,18 +37,18 @@ def download(url: str, target: Path, md5: str = "") -> None:
                 discard(part)
                 raise OSError(f"The disk of {target.parent} is full; {target.name} was not kept. Free some.") from error
             if isinstance(error, PermissionError) or attempt == TRIES:
-                raise OSError(broken_off(url, part, error)) from error
+                raise OSError(interrupted(url, part, error)) from error
     verify(part, url, md5)
     part.replace(target)
     validator_of(part).unlink(missing_ok=True)
 
 
-def broken_off(url: str, part: Path, error: Exception) -> str:
-    """The sentence on a download that did not come to its end."""
+def interrupted(url: str, part: Path, error: Exception) -> str:
+    """The sentence on a download that did not reach its end."""
     kept = part.stat().st_size if part.exists() else 0
     reason = getattr(error, "reason", error)
-    rest = f"; {kept:,} bytes are kept, and the same command goes on from there" if kept else ""
-    return f"The download of {url} broke off ({reason}){rest}."
+    rest = f"; {kept:,} bytes are kept, and the same command resumes from there" if kept else ""
+    return f"The download of {url} was interrupted ({reason}){rest}."
 
 
 def transfer(url: str, part: Path) -> None:

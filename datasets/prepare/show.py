@@ -7,7 +7,7 @@ from dassl.data.datasets import Datum
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from datasets.base import SplitDataset
-from datasets.prepare.names import opened
+from datasets.prepare.catalogue import opened
 
 TILE = 64  # pixels
 GAP = 6
@@ -22,7 +22,7 @@ def show(cls: type[SplitDataset], root: str, output: Path, per_class: int = 4) -
     FileNotFoundError or ValueError with a sentence if the data set or an image cannot be read.
     """
     if per_class < 1:
-        raise ValueError(f"At least one image a class must be shown, not {per_class}.")
+        raise ValueError(f"At least one image per class must be shown, not {per_class}.")
     dataset = opened(cls, root)
     parts = dataset.read(save=False)
     classes: dict[int, list[Datum]] = {}

@@ -154,8 +154,7 @@ def test_a_data_root_that_cannot_be_written_to_costs_one_line(load, tmp_path, mo
     def refuse(*args, **kwargs):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
-    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
     capsys.readouterr()
     again = load("EuroSAT", tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if "Read-only file system" in line]
@@ -252,7 +251,7 @@ def test_damaged_lists_are_named(name, file, lines, sentence, load, tmp_path):
 
 def test_matlab_files_name_what_to_install(load, tmp_path, monkeypatch):
     plant("StanfordCars", tmp_path)
-    monkeypatch.setattr("needs.find_spec", lambda name: None)
+    monkeypatch.setattr("promptclip.common.packages.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scipy"):
         load("StanfordCars", tmp_path)
 

@@ -143,7 +143,7 @@ def test_a_list_without_split_is_divided_the_same_every_time(load, tmp_path):
         ("images.csv", as_csv([("a.jpg", "", "train")]), "line 2: there is no 'class'"),
         ("images.csv", as_csv([("../a.jpg", "cat", "train")]), "line 2 has the path '../a.jpg', which leads out"),
         ("images.csv", as_csv([*ROWS, ("a.jpg", "z", "")]), "gives some images a split and others none"),
-        ("images.jsonl", ["{"], r"images\.jsonl, line 1: no valid JSON"),
+        ("images.jsonl", ["{"], r"images\.jsonl, line 1 is not valid JSON"),
         ("images.jsonl", ["[1]"], r"line 1: expected \{"),
         ("images.jsonl", ['{"path": 3, "class": "z", "split": "train"}'], "'path' is 3; it must be a text"),
     ],

@@ -9,8 +9,7 @@ from archives import tar_of
 from dassl.data.datasets import DATASET_REGISTRY
 from trees import class_folders
 
-from datasets.base import SplitDataset
-from datasets.facts import Archive, ByHand, Facts
+from datasets.base import Archive, ByHand, Facts, SplitDataset
 from datasets.prepare.__main__ import main
 from datasets.splits import split_by_folder
 

@@ -48,9 +48,9 @@ def test_a_tree_in_order(prepare, pets):
     assert (code, errors) == (0, "")
     for line in [
         "OxfordPets: fine",
-        "train: 16 images, 4 to 4 a class",
-        "val: 4 images, 1 to 1 a class",
-        "test: 12 images, 3 to 3 a class",
+        "train: 16 images, 4 to 4 per class",
+        "val: 4 images, 1 to 1 per class",
+        "test: 12 images, 3 to 3 per class",
         "classes: 4",
         "1 american_bulldog: train 4, val 1, test 3",
         "labels and class names agree with the publisher's files",
@@ -144,7 +144,7 @@ def test_the_embedded_sets_are_fine(prepare, tmp_path):
 def test_ones_own_images(prepare, tmp_path):
     class_folders(tmp_path, ["cat", "dog"], count=10)
     code, said, _ = prepare("check", "ImageFolder", "--root", tmp_path)
-    assert code == 0 and "train: 10 images, 5 to 5 a class" in said
+    assert code == 0 and "train: 10 images, 5 to 5 per class" in said
     (tmp_path / "cat/cat_3.jpg").write_bytes(b"")
     code, said, _ = prepare("check", "image_folder", "--root", tmp_path)
     assert code == 1 and "1 image(s) cannot be read" in said and "prepare fetch" not in said
@@ -190,7 +190,7 @@ def test_show_says_what_is_wrong(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["check", "OxfordPet"], "There is no data set 'OxfordPet': did you mean OxfordPets?"),
+        (["check", "OxfordPet"], "There is no data set 'OxfordPet': did you mean 'OxfordPets'?"),
         (["show", "emojinet", "emojinet_mono", "--output", "x.png"], "--output names one file"),
     ],
 )

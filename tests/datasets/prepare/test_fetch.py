@@ -10,20 +10,14 @@ import pytest
 import torchvision.datasets as tv
 from archives import tar_of, zip_of
 
-from datasets.caltech101 import Caltech101
-from datasets.dtd import DescribableTextures
-from datasets.eurosat import EuroSAT
-from datasets.fgvc_aircraft import FGVCAircraft
-from datasets.food101 import Food101
-from datasets.oxford_flowers import OxfordFlowers
-from datasets.oxford_pets import OxfordPets
-from datasets.sun397 import SUN397
+from datasets.published_folders import Caltech101, DescribableTextures, EuroSAT, Food101
+from datasets.published_lists import SUN397, FGVCAircraft, OxfordFlowers, OxfordPets
 
 NOISE = random.Random(0).randbytes(20000)  # does not compress, so that an archive of it is long enough to be cut
 
 
 def tree(root):
-    """All files below `root`, but what `fetch` keeps to go on with."""
+    """All files below `root`, but what `fetch` keeps to resume with."""
     return sorted(
         str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".fetch" not in path.parts
     )
@@ -81,12 +75,12 @@ def test_other_archives(prepare, toys, pictures, tmp_path, kind):
     assert (code, tree(tmp_path)) == (0, sorted(pictures)), errors
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(prepare, toys, server, pictures, tmp_path):
+def test_an_interrupted_download_resumes_where_it_was(prepare, toys, server, pictures, tmp_path):
     toys(tar_of(pictures | {"toys/noise": NOISE}))
     server.cut = 3  # as many as are tried
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
     assert code == 1
-    assert "broke off" in errors and "3,000 bytes are kept, and the same command goes on from there" in errors
+    assert "was interrupted" in errors and "3,000 bytes are kept, and the same command resumes from there" in errors
     assert tree(tmp_path) == [] and set(work(tmp_path)) == {"toys.tar.gz.part", "toys.tar.gz.part.of"}
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
     assert code == 0, errors
@@ -190,7 +184,7 @@ def test_a_server_that_does_not_answer(prepare, toys, server, tmp_path):
     server.shutdown()
     server.server_close()
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
-    assert code == 1 and "The download of http://127.0.0.1" in errors and "broke off" in errors
+    assert code == 1 and "The download of http://127.0.0.1" in errors and "was interrupted" in errors
 
 
 def test_one_failure_does_not_keep_others_from_being_fetched(prepare, toys, server, tmp_path):
