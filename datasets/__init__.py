@@ -15,6 +15,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
     cfg.DATASET.TEMPLATE = ""  # text a class name is put into at {}; "" for the data set's usual one
     cfg.DATASET.LIST = ""  # ImageList only: CSV or JSON-lines file with path, class, split
+    cfg.DATASET.LABEL = ""  # your own images only: what records and tables call them; "" for their folder's name
 
 
 for _module in iter_modules(__path__):

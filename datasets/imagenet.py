@@ -1,12 +1,13 @@
 """ImageNet and the four sets that share its classes, named as CLIP's authors curated them in classnames.txt."""
 
+import os
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from datasets.base import DRIVE, Archive, ByHand, Facts, SplitDataset
 from datasets.fewshot import read_pickle, write_pickle
-from datasets.files import list_folders, list_images, lookup, read_pairs
+from datasets.files import is_there, list_folders, list_images, lookup, read_keyed
 from datasets.splits import Parts
 
 CLASSNAMES = ByHand("classnames.txt", f"{DRIVE}/1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF/view")
@@ -14,16 +15,17 @@ CLASSNAMES = ByHand("classnames.txt", f"{DRIVE}/1-61f_ol79pViBFDG_IDlUQSwoLcn2XX
 
 def read_classnames(path: Path) -> dict[str, str]:
     """{"n01440764": "tench", ...} in the order of the file."""
-    return dict(read_pairs(path))
+    return read_keyed(path)
 
 
 def list_classes(images: Path, below: str, names: dict[str, str], path: Path) -> list[Datum]:
     """All images of the class folders in `images`/`below`; labels by the sorted folders, names from `path`."""
     folder = images / below
     return [
-        Datum(str(folder / wnid / image), label, classname=lookup(names, wnid, path))
-        for label, wnid in enumerate(list_folders(folder))
-        for image in list_images(folder / wnid)
+        Datum(os.path.join(folder, wnid, image), label, classname=name)
+        for label, (wnid, files) in enumerate(list_images(folder, list_folders(folder)).items())
+        for name in [lookup(names, wnid, path)]
+        for image in files
     ]
 
 
@@ -55,7 +57,7 @@ class ImageNet(SplitDataset):
     def make_parts(self) -> Parts:
         """{"train", "test"}."""
         kept = self.folder / "preprocessed.pkl"
-        if kept.is_file():
+        if is_there(kept):
             return {part: self.relocate(part, kept, items) for part, items in read_pickle(kept).items()}
         path = self.require("classnames.txt", "images/train", "images/val")
         names = read_classnames(path)
@@ -111,11 +113,12 @@ class ImageNetV2(SplitDataset):
         """{"test"}."""
         names = read_classnames(self.require("classnames.txt", self.image_dir))
         self.require(*(f"{self.image_dir}/{label}" for label in range(len(names))))
+        files = list_images(self.images, map(str, range(len(names))))
         return {
             "test": [
-                Datum(str(self.images / str(label) / image), label, classname=name)
-                for label, name in enumerate(names.values())
-                for image in list_images(self.images / str(label))
+                Datum(os.path.join(self.images, folder, image), label, classname=name)
+                for label, (folder, name) in enumerate(zip(files, names.values(), strict=True))
+                for image in files[folder]
             ]
         }
 

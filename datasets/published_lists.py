@@ -5,7 +5,15 @@ import re
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from datasets.base import DRIVE, MIRROR, Archive, ByHand, Facts, SplitDataset
-from datasets.files import lookup, read_lines, read_mapping, read_matlab, read_pairs, read_whole_number
+from datasets.files import (
+    lookup,
+    read_lines,
+    read_mapping,
+    read_matlab,
+    read_order,
+    read_pairs,
+    read_whole_number,
+)
 from datasets.splits import PARTS, Parts, split_classes, split_trainval
 
 
@@ -129,7 +137,7 @@ class SUN397(TrainvalAndTest):
     def read_list(self, file: str) -> list[Datum]:
         """Lines "/a/apartment_building/outdoor/sun_x.jpg", whose class is named "outdoor apartment_building"."""
         path, classes = self.require(file), self.require("ClassName.txt")
-        labels = {line.lstrip("/"): label for label, line in enumerate(read_lines(classes))}
+        labels = {line.lstrip("/"): label for line, label in read_order(classes).items()}
         items = []
         for line in read_lines(path):
             image = line.lstrip("/")
@@ -245,7 +253,7 @@ class FGVCAircraft(SplitDataset):
     def make_parts(self) -> Parts:
         """Lines "1025794 707-320": image and variant; variants.txt gives their order."""
         variants = self.require("variants.txt")
-        labels = {name: label for label, name in enumerate(read_lines(variants))}
+        labels = read_order(variants)
         parts: Parts = {}
         for part in PARTS:
             path = self.require(f"images_variant_{part}.txt")

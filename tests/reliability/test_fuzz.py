@@ -120,7 +120,7 @@ def cache(folder):
 
 
 def read_cache(path):
-    match(read_pickle(path), {key: parts(path.parent)[key] for key in ("train", "val")}, path, path.parent)
+    match(read_pickle(path), {key: parts(path.parent)[key] for key in ("train", "val")}, 2, path, path.parent)
 
 
 def lists(folder):

@@ -1,10 +1,12 @@
 """`fetch`, from a server on this machine: what it lays out, and that nothing half-made is left when something fails."""
 
 import hashlib
+import io
 import json
 import os
 import random
 import tarfile
+import zipfile
 
 import pytest
 import torchvision.datasets as tv
@@ -88,6 +90,60 @@ def test_an_interrupted_download_resumes_where_it_was(prepare, toys, server, pic
     assert work(tmp_path) == []
 
 
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "", "9" * 30])
+def test_a_length_that_is_none(prepare, toys, server, tmp_path, length):
+    server.lies = {"Content-Length": length}
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and f"was interrupted (the server says that {length!r} bytes will come)" in errors
+    assert tree(tmp_path) == []
+    server.lies = {}
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+
+
+def test_a_rest_that_is_another(prepare, toys, server, pictures, tmp_path):
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 1
+    server.lies = {"Content-Range": "bytes 7-9/10"}
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "sends 'bytes 7-9/10' where the rest from byte 3000 on was asked for" in errors
+    server.lies = {}
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+
+
+def test_a_note_on_a_part_that_is_damaged(prepare, toys, server, pictures, tmp_path):
+    """It only says whether the server's file is still the same; without it, the download begins anew."""
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 1
+    (tmp_path / "toys/.fetch/toys.tar.gz.part.of").write_bytes(b"\xff\n\0")
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+    assert server.seen[-1] == ("/toys.tar.gz", None)
+
+
+def zip_of_zeros():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("toys/a", bytes(2**26))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("toys.zip", zip_of_zeros),
+        ("toys.tar.gz", lambda: tar_of({"toys/a": bytes(2**26)})),
+        ("toys.tar.gz", lambda: tar_of({f"toys/{n}": b"" for n in range(20_000)})),
+    ],
+)
+def test_an_archive_that_unfolds(prepare, toys, tmp_path, name, make):
+    """Sixty megabytes of zeros from some ten thousand bytes, or twenty thousand empty files."""
+    toys(make(), name)
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "unfolds to more than 100 times its size" in errors
+    assert tree(tmp_path) == [] and work(tmp_path) == []
+
+
 def test_a_file_that_changed_meanwhile_is_begun_anew(prepare, toys, server, pictures, tmp_path):
     toys(tar_of(pictures | {"toys/noise": NOISE}))
     server.cut = 3
@@ -161,7 +217,7 @@ def test_a_full_disk(prepare, toys, tmp_path, monkeypatch, where):
     target, value = {
         "before": ("datasets.prepare.download.MARGIN", 1 << 60),
         "downloading": ("datasets.prepare.download.tqdm.update", full),
-        "unpacking": ("datasets.prepare.unpack.shutil.copyfileobj", full),
+        "unpacking": ("datasets.prepare.unpack.copy", full),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, value)
