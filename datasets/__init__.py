@@ -5,7 +5,7 @@ from pkgutil import iter_modules
 
 from yacs.config import CfgNode
 
-from promptclip.common.packages import require
+from promptclip.common.names import require
 
 require("dassl")
 

@@ -275,19 +275,14 @@ def split_trainval(items: list[Datum]) -> tuple[list[Datum], list[Datum]]:
     return train, val
 
 
-def check_subset(subset: str) -> None:
-    """Refuse (ValueError) what is not one of `SUBSETS`."""
-    if subset not in SUBSETS:
-        raise ValueError(unknown("class subset (DATASET.SUBSAMPLE_CLASSES)", subset, SUBSETS))
-
-
 def subsample_classes(parts: Parts, subset: str) -> Parts:
     """Keep in every list the classes of `subset` ("all", "base" or "new") and count their labels from 0.
 
     The training labels, sorted, are halved; base is the first ceil(n / 2). Raises ValueError for another subset, or if
     it has no class.
     """
-    check_subset(subset)
+    if subset not in SUBSETS:
+        raise ValueError(unknown("class subset (DATASET.SUBSAMPLE_CLASSES)", subset, SUBSETS))
     if subset == "all":
         return parts
     labels = sorted({item.label for item in parts["train"]})

@@ -9,12 +9,12 @@ Exit codes: 0 fine, 1 something is missing or wrong with a data set, 2 a mistake
 """
 
 import argparse
-import io
 import os
 import sys
 from pathlib import Path
 
-from promptclip.common.packages import require
+from promptclip.common.console import steady_streams
+from promptclip.common.names import require
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,19 +42,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors are told in one sentence on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
-            stream.reconfigure(errors="backslashreplace")  # class names have letters that a terminal may lack
     args = build_parser().parse_args(argv)
+    with steady_streams():
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one command; see `main`."""
     try:
         require("torch", "dassl", "yacs", "tabulate", "tqdm")
-        code = COMMANDS[args.command](args)
-        if sys.stdout:
-            sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # as by `| head -1`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return COMMANDS[args.command](args)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes a download where it was.", file=sys.stderr)
         return 130

@@ -17,7 +17,7 @@ from datasets.base import SplitDataset
 from datasets.fewshot import match, read_pickle
 from datasets.files import first_few, is_image
 from datasets.prepare.catalogue import opened
-from datasets.prepare.images import open_image
+from datasets.prepare.images import as_rgb, open_image
 from datasets.splits import SPLIT_SEED, Parts, random_numbers
 
 HUGE = 10_000_000  # pixels; of larger images one is decoded at a time
@@ -173,9 +173,10 @@ def fault(path: str) -> str:
     """What is wrong with an image; "" if it can be decoded to its last pixel."""
     try:
         with open_image(path) as image, ONE_AT_A_TIME if image.width * image.height > HUGE else nullcontext():
-            image.load()
+            as_rgb(image)
     except Exception as error:  # decoders raise nearly anything on broken files
-        return " ".join(str(error).split()) or type(error).__name__
+        reason = error.__cause__ or error
+        return " ".join(str(reason).split()) or type(reason).__name__
     return ""
 
 

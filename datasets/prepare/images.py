@@ -1,21 +1,25 @@
-"""Opening an image, in `check` and `show`."""
+"""Opening the images of `check` and `show`, as training opens them."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 90_000_000
+try:
+    from dassl.utils import as_rgb, open_image
+except ImportError:  # upstream's Dassl, which would try every format, that of PostScript by starting a program
+
+    def open_image(path: str) -> Image.Image:
+        """The image at `path`, not decoded yet."""
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"there is no file {path}")
+        image = Image.open(path, formats=("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP"))
+        if image.width * image.height > 90_000_000:
+            raise ValueError(f"{image.width} x {image.height} pixels are too many")
+        return image
+
+    def as_rgb(image: Image.Image) -> Image.Image:
+        """The decoded image in RGB."""
+        return image.convert("RGB")
 
 
-@contextmanager
-def open_image(path: str) -> Iterator[Image.Image]:
-    """The image, not decoded yet; other formats are not tried, as that of PostScript is read by starting a program."""
-    if not os.path.isfile(path):  # a pipe would be waited for
-        raise FileNotFoundError(f"there is no file {path}")
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-        yield image
+__all__ = ["as_rgb", "open_image"]

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from datasets.base import SplitDataset
 from datasets.prepare.catalogue import opened
-from datasets.prepare.images import open_image
+from datasets.prepare.images import as_rgb, open_image
 
 TILE = 64  # pixels
 GAP = 6
@@ -71,12 +71,13 @@ def tile(path: str) -> Image.Image:
     try:
         with open_image(path) as image:
             image.draft("RGB", (TILE, TILE))  # a large JPEG need not be decoded in full
-            small = image.convert("RGB")
+            small = as_rgb(image)
             small.thumbnail((TILE, TILE))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no image {path}; `python -m datasets.prepare check` says more.") from error
     except Exception as error:  # decoders raise nearly anything on broken files
-        raise ValueError(f"The image {path} cannot be read ({' '.join(str(error).split())}).") from error
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ValueError(f"The image {path} cannot be read ({reason}).") from error
     square = Image.new("RGB", (TILE, TILE), GREY)
     square.paste(small, ((TILE - small.width) // 2, (TILE - small.height) // 2))
     return square

@@ -326,7 +326,7 @@ def test_damaged_lists_are_named(name, file, lines, sentence, load, tmp_path):
 
 def test_matlab_files_name_what_to_install(load, tmp_path, monkeypatch):
     plant("StanfordCars", tmp_path)
-    monkeypatch.setattr("promptclip.common.packages.find_spec", lambda name: None)
+    monkeypatch.setattr("promptclip.common.names.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scipy"):
         load("StanfordCars", tmp_path)
 

@@ -14,7 +14,7 @@ import pytest
 import small_run
 from dassl.utils import load_checkpoint
 
-from runs.lock import Lock
+from promptclip.common.locks import Lock
 
 MODEL = "VLPromptLearner"
 
@@ -122,7 +122,7 @@ class After:
         self.action, self.directory = action, directory
 
     def __call__(self):
-        from trainers.prompt_trainer import PromptTrainer
+        from trainers.trainer import PromptTrainer
 
         step = PromptTrainer.forward_backward
 
@@ -193,7 +193,7 @@ def test_a_second_process_is_told_who_is_there(command, tmp_path):
 def test_a_lock_of_nonsense_is_taken_over(tmp_path):
     for text in (b"", b"\xff\x00", b"[1]", b'{"host": []}', b"null"):
         (tmp_path / ".lock").write_bytes(text)
-        lock = Lock(tmp_path)
+        lock = Lock(tmp_path / ".lock")
         lock.take()
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
         lock.release()
@@ -205,5 +205,5 @@ def test_without_locks_the_run_says_so(tmp_path, monkeypatch, capsys):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("fcntl.lockf", none)
-    Lock(tmp_path).take()
+    Lock(tmp_path / ".lock").take()
     assert "Note: this file system has no locks (No locks available)" in capsys.readouterr().out

@@ -23,7 +23,7 @@ class SlowSteps:
     """Called in a run's process: training steps take so long that a signal falls between two of a known epoch."""
 
     def __call__(self):
-        from trainers.prompt_trainer import PromptTrainer
+        from trainers.trainer import PromptTrainer
 
         step = PromptTrainer.forward_backward
 
@@ -145,7 +145,7 @@ class WarnsOfScatter:
     def __call__(self):
         import warnings
 
-        from trainers.prompt_trainer import PromptTrainer
+        from trainers.trainer import PromptTrainer
 
         step = PromptTrainer.forward_backward
 

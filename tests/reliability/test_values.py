@@ -6,9 +6,8 @@ import re
 import pytest
 import small_run
 
-from runs.arguments import build_parser
-from runs.checks import check_values
-from runs.config import build_config
+from runs.command_line import build_parser
+from runs.config import build_config, check_values
 from train import sentence
 
 MODEL = "VLPromptLearner"

@@ -11,7 +11,7 @@ from record_files import documented
 
 import train
 from runs.history import read_history
-from trainers.prompt_trainer import PromptTrainer
+from trainers.trainer import PromptTrainer
 
 IVLP = ("--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2")
 TIMES = ("seconds", "images_per_second")
