@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -202,15 +203,15 @@ class Predictions:
 
 
 def relative(path: str, root: str) -> str:
-    """`path` below `root`, with slashes; as it is where it lies elsewhere. Bytes that are no UTF-8 become "?".
+    """`path` below `root`, with slashes; as it is where it lies elsewhere. What is no text of one line becomes "?".
 
     One that a spreadsheet would take for a formula ("=HYPERLINK(1)/x.png") gets "./" in front: the same file.
     """
     full = os.path.abspath(path)
     if full.startswith(os.path.join(root, "")):
         path = os.path.relpath(full, root).replace(os.sep, "/")
-    path = path.encode(errors="replace").decode()
-    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path
+    path = re.sub(r"[\r\n]", "?", path).encode(errors="replace").decode()
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t")) else path
 
 
 # ---- features.npz ----
