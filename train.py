@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from promptclip.common.console import steady_streams
-from promptclip.common.packages import require
+from promptclip.common.names import require
 from runs.command_line import RESUMABLE, StopRequest, build_parser, stop_requests
 
 # What a user can put right: answered with one sentence instead of a traceback.

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from promptclip.common.packages import require
+from promptclip.common.names import require
 
 require("dassl")
 

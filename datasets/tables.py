@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from promptclip.common.packages import require
+from promptclip.common.names import require
 
 
 def read_lines(path: Path) -> list[str]:

@@ -28,7 +28,7 @@ fail() {
 command -v "$PYTHON" >/dev/null || fail "there is no interpreter $PYTHON; set PYTHON, as in PYTHON=python3"
 "$PYTHON" - <<'EOF' || exit 2
 import sys
-from promptclip.common.packages import require
+from promptclip.common.names import require
 try:
     require("torch", "torchvision", "clip", "dassl", "yacs", "tabulate")
 except ModuleNotFoundError as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from promptclip.common.packages import require
 from runs.signals import RESUMABLE
+
+from promptclip.common.names import require
 from sweeps.board import Board
 from sweeps.clock import Clock
 from sweeps.local import Local, gpus

@@ -685,7 +685,7 @@ def test_a_directory_begun_with_dassl_core_is_good_on_upstreams_dassl(tmp_path, 
 
 
 def test_a_missing_package_names_the_command():
-    script = "import sys, promptclip.common.packages as needs\n"
+    script = "import sys, promptclip.common.names as needs\n"
     script += "needs.find_spec = lambda name: None if name == 'dassl' else name\n"
     script += "import train; sys.exit(train.main(['--trainer', 'x']))"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)

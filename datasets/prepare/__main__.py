@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from promptclip.common.packages import require
+from promptclip.common.names import require
 
 
 def build_parser() -> argparse.ArgumentParser:

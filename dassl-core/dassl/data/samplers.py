@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 from dassl.data.datasets.base_dataset import Datum
-from dassl.utils.names import check_availability
+from dassl.utils import check_availability
 
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
 

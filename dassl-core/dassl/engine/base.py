@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from dassl.engine.event_file import EventFile
 from dassl.engine.saving import Saving
-from dassl.engine.stopping import Stopped
-from dassl.utils import tolist_if_not
-from dassl.utils.names import check_availability
+from dassl.utils import check_availability
+from dassl.utils.logger import EventFile
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised where a trainer whose `stop_requested` was set can stop with everything saved."""
 
 
 class TrainerBase(Saving):
@@ -64,16 +66,16 @@ class TrainerBase(Saving):
         self._scheds[name] = sched
 
     def get_model_names(self, names: str | list[str] | None = None) -> list[str]:
-        """Return `names` as a list, checked, or the names of all registered models. Raises KeyError."""
+        """Return `names` as a list, checked, or the names of all registered models. Raises UnknownName (a KeyError)."""
         if names is None:
             return list(self._models)
-        names = tolist_if_not(names)
+        names = [names] if isinstance(names, str) else list(names)
         for name in names:
             check_availability(name, self._models, "model")
         return names
 
     def set_model_mode(self, mode: str = "train", names: str | list[str] | None = None) -> None:
-        """Put the models into mode "train", or "eval" (also called "test"). Raises KeyError for another mode."""
+        """Put the models into mode "train", or "eval" (also called "test"). Raises UnknownName for another mode."""
         check_availability(mode, ("train", "eval", "test"), "model mode")
         for name in self.get_model_names(names):
             self._models[name].train(mode == "train")
@@ -81,7 +83,7 @@ class TrainerBase(Saving):
     # Learning rate
 
     def update_lr(self, names: str | list[str] | None = None) -> None:
-        """Step the schedules; called once an epoch, in its last batch."""
+        """Step the schedules; called once per epoch, in its last batch."""
         for name in self.get_model_names(names):
             if self._scheds[name] is not None:
                 self._scheds[name].step()

@@ -17,8 +17,8 @@ from dassl.utils.checkpoint import (
     write_checkpoint,
     write_pointer,
 )
-from dassl.utils.meters import MetricMeter
-from dassl.utils.rng import get_rng_state, set_rng_state
+from dassl.utils.logger import MetricMeter
+from dassl.utils.tools import get_rng_state, set_rng_state
 
 BEST = "model-best.pth.tar"
 
@@ -48,7 +48,18 @@ class Saving:
         val_result: float | None = None,
         model_name: str = "",
     ) -> None:
-        """Save every registered model after the 0-based `epoch`; the files say epoch + 1. Raises OSError."""
+        """Save every registered model.
+
+        Args:
+            epoch: the 0-based epoch that was finished; the files are named epoch + 1.
+            directory: output directory of the run.
+            is_best: also write model-best.pth.tar.
+            val_result: accuracy on val, to be saved along.
+            model_name: file name that stands for model.pth.tar-<epoch + 1>.
+
+        Raises:
+            OSError: a file cannot be written; the checkpoints before stay in use.
+        """
         self.tell("checkpoint_begins")
         resume, extras = self._resume_state(), self.checkpoint_extras()
         written = []
@@ -72,7 +83,7 @@ class Saving:
             _drop_inside_epoch(osp.dirname(path), keep=osp.basename(path))
 
     def save_inside_epoch(self, batches: int, start_rng: dict[str, Any], meters: MetricMeter) -> None:
-        """Save after `batches` steps of the present epoch, so that a resumed run goes on with the next one.
+        """Save after `batches` steps of the present epoch, so that a resumed run continues with the next one.
 
         The data order is not in the file but follows from `start_rng`, the generators' state at the epoch's start:
         a resumed run loads the same batches again, without training on them, and then takes its generators over.
@@ -86,9 +97,15 @@ class Saving:
             self._step = None
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load every registered model's weights from `directory`: model.pth.tar-<epoch>, or the best one on val.
+        """Load every registered model's weights, strictly.
 
-        Loading is strict. Raises FileNotFoundError that names the epochs there are, or CheckpointError.
+        Args:
+            directory: output directory of the training.
+            epoch: loads model.pth.tar-<epoch>; by default the best model on val.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint; names those that there are.
+            CheckpointError: it is damaged or of another model.
         """
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
@@ -109,9 +126,13 @@ class Saving:
         return bool(names) and all(osp.isfile(osp.join(directory, name, POINTER)) for name in names)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Restore the newest checkpoint of every registered model, if all have one; return the epoch to go on with.
+        """Restore the newest checkpoint of every registered model, if all have one.
 
-        Raises CheckpointError if one of them cannot be used.
+        Returns:
+            The 0-based epoch to continue with.
+
+        Raises:
+            CheckpointError: one of them cannot be used.
         """
         names = self.get_model_names()
         folders = [osp.join(directory, name) for name in names]
@@ -189,7 +210,7 @@ class Saving:
             step = state.get("step")
             if step is not None:
                 step = {"batches": int(step["batches"]), "start_rng": dict(step["start_rng"]), "meters": step["meters"]}
-                print(f"Going on behind batch {step['batches']} of the epoch that was broken off")
+                print(f"Resuming after batch {step['batches']} of the interrupted epoch")
             self._step = step
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as err:
             raise CheckpointError(f'The entry "resume" of "{path}" is incomplete ({err!r}).') from err
@@ -214,7 +235,7 @@ def _common_newest(folders: list[str]) -> str:
     """Return the newest file that every folder holds; they disagree if a run was killed between two of its models."""
     named = {newest_name(folder) for folder in folders}
     everywhere = [name for name in named if all(osp.isfile(osp.join(folder, name)) for folder in folders)]
-    # With nothing in common, the reader of the first one words the error.
+    # With nothing in common, the reader of the first one raises the error.
     return max(everywhere or named, key=_epoch_of)
 
 

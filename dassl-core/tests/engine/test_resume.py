@@ -1,4 +1,4 @@
-"""A run that is broken off and started again equals one that was not, bit for bit."""
+"""A run that is interrupted and started again equals one that was not, bit for bit."""
 
 import os
 import random
@@ -16,7 +16,7 @@ class Killed(BaseException):
 
 
 def _start(cfg, kill_at=None):
-    """Start the run that cfg describes, as a fresh process would; break it off before step `kill_at`."""
+    """Start the run that cfg describes, as a fresh process would; interrupt it before step `kill_at`."""
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     step = trainer.forward_backward
@@ -196,9 +196,30 @@ def test_two_models_resume_together(cfg, monkeypatch):
 def test_two_models_of_different_epochs_are_refused(cfg):
     cfg.TRAINER.NAME, cfg.TRAIN.CHECKPOINT_FREQ = "EngineToyTwo", 1
     _start(cfg, kill_at=(2, 0))
-    extra = os.path.join(cfg.OUTPUT_DIR, "extra")
-    os.replace(os.path.join(extra, "model.pth.tar-1"), os.path.join(extra, "model.pth.tar-2"))
+    for name, epoch in (("classifier", 2), ("extra", 1)):
+        folder = os.path.join(cfg.OUTPUT_DIR, name)
+        os.replace(os.path.join(folder, f"model.pth.tar-{epoch}"), os.path.join(folder, "model-best.pth.tar"))
+        with open(os.path.join(folder, "checkpoint"), "w") as f:
+            f.write("model-best.pth.tar\n")
     with pytest.raises(CheckpointError, match="different epochs.*'classifier': 2, 'extra': 1"):
+        _start(cfg)
+
+
+@pytest.mark.parametrize("epoch", [10**9, -5, "2", 2.0, True, None, [2], 3, 1])
+def test_an_epoch_that_cannot_be_is_not_believed(cfg, epoch):
+    cfg.TRAIN.CHECKPOINT_FREQ = 1
+    _start(cfg, kill_at=(2, 0))
+    path = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-2")
+    torch.save(load_checkpoint(path) | {"epoch": epoch}, path)
+    with pytest.raises(CheckpointError, match="model.pth.tar-2.*epoch") as caught:
+        _start(cfg)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_epochs_than_asked_for_are_no_result_of_this_run(cfg):
+    _start(cfg)
+    cfg.OPTIM.MAX_EPOCH = 2
+    with pytest.raises(CheckpointError, match=r"trained for 3 epochs, more than OPTIM.MAX_EPOCH \(2\)"):
         _start(cfg)
 
 

@@ -1,8 +1,18 @@
-"""What a data set is made of: items, and the splits they are in."""
+"""What a data set is made of: items, and the splits they are in; and the table of data sets."""
 
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
+
+from dassl.utils import Registry
+
+DATASET_REGISTRY = Registry("DATASET")
+
+
+def build_dataset(cfg: Any) -> "DatasetBase":
+    """Return the data set cfg.DATASET.NAME names. Raises UnknownName (a KeyError) with the nearest name."""
+    return DATASET_REGISTRY.build(cfg.DATASET.NAME, cfg, verbose=cfg.VERBOSE)
 
 
 class Datum:
@@ -129,11 +139,18 @@ class DatasetBase:
         return groups
 
     def generate_fewshot_dataset(self, *data_sources: Sequence[Datum], num_shots: int = -1, repeat: bool = False):
-        """Draw `num_shots` items a class from every source; a class with fewer gives all, or repeats with `repeat`.
+        """Draw `num_shots` items per class from every source.
 
-        One source gives a list, several give a list of lists; num_shots < 1 returns the input. The draws are those of
-        every published run of the CoOp family: from Python's global generator, label by label in the order of first
-        appearance, with random.sample.
+        The draws are those of every published run of CoOp-style code: from Python's global generator, label by label
+        in the order of first appearance, with random.sample.
+
+        Args:
+            data_sources: lists of items.
+            num_shots: items per class; below 1, the input is returned.
+            repeat: draw a class that has fewer with repetition, instead of taking all it has.
+
+        Returns:
+            A list of items, or for several sources a list of such lists.
         """
         if num_shots < 1:
             return data_sources[0] if len(data_sources) == 1 else data_sources
