@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_inside_its_epoch(command, whole, tmp_path, number
     assert json.loads((directory / "metrics.json").read_text())["complete"] is False
 
     code, printed = small_run.run(argv, output)
-    assert code == 0 and "Going on behind batch" in printed, printed
+    assert code == 0 and "Resuming after batch" in printed, printed
     assert not list(directory.glob(f"{MODEL}/*batch*"))
     if workers:  # their random numbers are others than those of no workers
         code, printed = small_run.run([*argv, "OUTPUT_DIR", str(tmp_path / "undisturbed")], output)

@@ -19,9 +19,9 @@ class NoImages:
     def __call__(self):
         import os
 
-        from dassl.data import image_cache
+        from dassl.utils import images
 
-        image_cache.read_image = lambda path: os._exit(99)
+        images.read_image = lambda path: os._exit(99)
 
 
 def refusal(command, tmp_path, *options):
@@ -151,7 +151,7 @@ def test_broken_test_images_are_counted_on_request(damaged, whole, tmp_path):
             ("--trainer", "RESTORE_m", "TRAINER.RESTORE_M.PROMPT_DEPTH", "2"),
             r"There is no checkpoint .*VLPromptLearner",
         ),
-        (("TRAINER.RESTORE_P.N_CTX_VISION", "3"), r"its vision_ctx is \(4, 64\) where this run has \(3, 64\)"),
+        (("TRAINER.RESTORE_P.N_CTX_VISION", "3"), r"vision_ctx is \(4, 64\) where this run has \(3, 64\)"),
     ],
 )
 def test_no_accuracy_from_a_model_that_was_not_loaded(command, whole, tmp_path, options, expected):

@@ -105,7 +105,7 @@ def test_an_epoch_that_was_stopped_has_the_entry_of_a_whole_one(batch, perform, 
         patch.setattr(RESTORE, "forward_backward", stopped)
         perform(tmp_path / "out", code=75)
     assert not (tmp_path / "out" / "history.json").exists()
-    assert f"Going on behind batch {batch + 1}" in perform(tmp_path / "out").out
+    assert f"Resuming after batch {batch + 1}" in perform(tmp_path / "out").out
     assert history(tmp_path / "out") == history(whole)
 
 
