@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,7 @@ class Evaluation:
             self.features.add(image, text)
 
     def batch_evaluated(self, trainer: Any, batch: dict[str, Any], scores: Tensor, labels: Tensor) -> None:
-        """Keep a batch's predictions, and its share of the images to measure shift on.
-
-        Raises:
-            FloatingPointError: a score is infinite or none, so that an accuracy would mean nothing.
-        """
-        refuse_broken(scores, batch.get("impath"))
+        """Keep a batch's predictions, and its share of the images to measure shift on."""
         if not self.listening:
             return
         paths = list(batch["impath"])
@@ -141,18 +137,6 @@ class Evaluation:
             self.features.write(directory / "features.npz", self.predictions.labels, self.classnames())
 
 
-def refuse_broken(scores: Tensor, paths: list[str] | None) -> None:
-    """Raise FloatingPointError, naming the image, if one of its scores (B, K) is NaN or infinitely high."""
-    broken = (scores.isnan() | (scores == math.inf)).reshape(len(scores), -1).any(1)
-    if broken.any():
-        place = int(broken.nonzero()[0])
-        raise FloatingPointError(
-            f"The model's scores of {paths[place] if paths else 'an image'} are infinite or NaN, so that an accuracy "
-            "would mean nothing: its weights are broken, or PREC is too coarse for them; evaluate another epoch, or "
-            "train with a lower OPTIM.LR or PREC fp32."
-        )
-
-
 # ---- predictions.csv ----
 
 
@@ -202,15 +186,15 @@ class Predictions:
 
 
 def relative(path: str, root: str) -> str:
-    """`path` below `root`, with slashes; as it is where it lies elsewhere. Bytes that are no UTF-8 become "?".
+    """`path` below `root`, with slashes; as it is where it lies elsewhere. What is no text of one line becomes "?".
 
     One that a spreadsheet would take for a formula ("=HYPERLINK(1)/x.png") gets "./" in front: the same file.
     """
     full = os.path.abspath(path)
     if full.startswith(os.path.join(root, "")):
         path = os.path.relpath(full, root).replace(os.sep, "/")
-    path = path.encode(errors="replace").decode()
-    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path
+    path = re.sub(r"[\r\n]", "?", path).encode(errors="replace").decode()
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t")) else path
 
 
 # ---- features.npz ----

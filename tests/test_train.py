@@ -321,7 +321,7 @@ def test_no_record_of_a_model_that_is_broken(tmp_path, command, capsys, monkeypa
 
     monkeypatch.setattr(Linear, "model_inference", broken)
     code, _, err = run(capsys, command)
-    assert code == 1 and "FloatingPointError" in err and "infinite or NaN" in err and "0.png" in err
+    assert code == 1 and "FloatingPointError" in err and "0.png" in err
     assert record(tmp_path / "out")["complete"] is False and "accuracy" not in record(tmp_path / "out")
 
 

@@ -1,6 +1,7 @@
 """metrics.json and predictions.csv: what docs/records.md says of them, and that they agree with the evaluator."""
 
 import csv
+import io
 import math
 import re
 import subprocess
@@ -73,7 +74,20 @@ def test_paths_of_the_embedded_data_and_odd_names(tmp_path):
     root = Predictions("").root
     assert relative(f"{root}/emojinet/images/x.png", root) == "emojinet/images/x.png"
     assert relative(f"{tmp_path}/\udcff.png", str(tmp_path)) == "?.png"
+    assert relative(f"{tmp_path}/\r=1\n.png", str(tmp_path)) == "?=1?.png"
     assert relative(f"{tmp_path}more/x.png", str(tmp_path)) == f"{tmp_path}more/x.png"
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
+def test_no_cell_is_a_formula(tmp_path, sign):
+    """A spreadsheet would run what begins with one of these signs; the path still leads to the image."""
+    folder = tmp_path / f"{sign}HYPERLINK(1)"
+    folder.mkdir()
+    (folder / "1.png").touch()
+    found = Predictions(str(tmp_path))
+    found.add([str(folder / "1.png")], torch.zeros(1, 2), torch.tensor([0]))
+    (row,) = csv.DictReader(io.StringIO(found.text(), newline=""))
+    assert row["path"][0] == "." and (tmp_path / row["path"]).is_file()
 
 
 def test_the_command_repeats_the_run(perform, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import small_run
 import torch
 from clip.model import CLIP
+from dassl.engine import SimpleTrainer
 from record_files import documented, rows_of
 from torch.nn import functional as F
 
@@ -12,7 +13,6 @@ from promptclip import FeatureShift, load_clip
 from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
 from runs.evaluation import spread
-from trainers.trainer import PromptTrainer
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),
@@ -29,8 +29,8 @@ SHORT = ("OPTIM.MAX_EPOCH", "1", "TEST.SAVE_FEATURES", "True")
 @pytest.fixture
 def trained(monkeypatch):
     """The trainers whose evaluations were run, newest last, as they were at the end."""
-    kept, after_train = [], PromptTrainer.after_train
-    monkeypatch.setattr(PromptTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
+    kept, after_train = [], SimpleTrainer.after_train
+    monkeypatch.setattr(SimpleTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
     return kept
 
 
