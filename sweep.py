@@ -16,8 +16,9 @@ import signal
 import sys
 from pathlib import Path
 
-from promptclip.common.packages import require
 from runs.signals import RESUMABLE
+
+from promptclip.common.names import require
 
 REPOSITORY = Path(__file__).resolve().parent
 

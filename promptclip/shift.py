@@ -5,11 +5,14 @@ the same input. The towers hand back one Frobenius norm per block and sample; ho
 and modality (Eq. 7-8 leave it open) is decided here.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from promptclip.learner import Output
 
 NORMS = ("fro", "rms", "relative")
 
@@ -75,6 +78,18 @@ def consistency(image: Tensor, text: Tensor) -> Tensor:
     return (image[:blocks] - text[:blocks]).square().sum()
 
 
+def shift_loss(output: "Output", labels: Tensor) -> Tensor:
+    """L^fs of a training step, as a loss of `promptclip.learner`."""
+    return consistency(*output.norms)
+
+
+SUMMED_SHIFT = {
+    "shift_image": lambda output: output.norms[0].detach().sum(),
+    "shift_text": lambda output: output.norms[1].detach().sum(),
+}
+"""For the training line: the summed shift of either modality."""
+
+
 class ShiftScale(nn.Module):
     """Brings the two modalities' shift to one scale (Norm of Eq. 7-8), one number per block.
 
@@ -85,7 +100,12 @@ class ShiftScale(nn.Module):
     Args:
         norm: one of NORMS.
         vision_blocks, text_blocks: depth of the towers.
+
+    Raises:
+        ValueError: unknown norm.
     """
+
+    training_only = ("image_first", "text_first")
 
     def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
         super().__init__()
@@ -118,7 +138,7 @@ class ShiftStatistics:
     """Mean and standard deviation over samples of each block's shift, on the scale that "rms" names.
 
     One formula for every method, whatever its own loss makes of the shift. Sums stay on the device and in float64, so
-    that adding a training step's shift costs no wait, and going on from `state` changes no digit.
+    that adding a training step's shift costs no wait, and resuming from `state` changes no digit.
 
     Args:
         blocks: depth of the tower.
@@ -149,7 +169,7 @@ class ShiftStatistics:
         return {"count": self.count, "sums": None if self.sums is None else self.sums.tolist()}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         sums = state["sums"]
         self.count = int(state["count"])
         self.sums = None if sums is None else torch.tensor(sums, dtype=torch.float64, device=device)

@@ -1,10 +1,10 @@
 """metrics.json and predictions.csv: what docs/records.md says of them, and that they agree with the evaluator."""
 
 import csv
+import io
 import math
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +14,10 @@ from record_files import documented, rows_of
 from small_run import CLASSES, NoiseSquares
 
 import runs
-import train
 from runs import environment
-from runs.predictions import COLUMNS, Predictions, relative
+from runs.evaluation import COLUMNS, Predictions, relative
 from runs.record import finite
 
-REPOSITORY = Path(train.__file__).parent
 SHORT = ("OPTIM.MAX_EPOCH", "1")
 
 
@@ -69,14 +67,27 @@ def test_scores_become_rows(tmp_path):
     assert (first["prediction"], first["top5"]) == ("0", "0 1 5 2 4")  # of equal scores the first class
     e = math.e
     assert float(first["true_probability"]) == pytest.approx(e / (2 * e + 1 + e**-9 + 1 / e + e**0.5), rel=1e-5)
-    assert found.per_class_accuracy(3) == [None, 50.0, None] and found.correct() == 1
+    assert found.figures(3)["per_class_accuracy"] == [None, 50.0, None] and found.figures(3)["correct"] == 1
 
 
 def test_paths_of_the_embedded_data_and_odd_names(tmp_path):
     root = Predictions("").root
     assert relative(f"{root}/emojinet/images/x.png", root) == "emojinet/images/x.png"
     assert relative(f"{tmp_path}/\udcff.png", str(tmp_path)) == "?.png"
+    assert relative(f"{tmp_path}/\r=1\n.png", str(tmp_path)) == "?=1?.png"
     assert relative(f"{tmp_path}more/x.png", str(tmp_path)) == f"{tmp_path}more/x.png"
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
+def test_no_cell_is_a_formula(tmp_path, sign):
+    """A spreadsheet would run what begins with one of these signs; the path still leads to the image."""
+    folder = tmp_path / f"{sign}HYPERLINK(1)"
+    folder.mkdir()
+    (folder / "1.png").touch()
+    found = Predictions(str(tmp_path))
+    found.add([str(folder / "1.png")], torch.zeros(1, 2), torch.tensor([0]))
+    (row,) = csv.DictReader(io.StringIO(found.text(), newline=""))
+    assert row["path"][0] == "." and (tmp_path / row["path"]).is_file()
 
 
 def test_the_command_repeats_the_run(perform, tmp_path):
@@ -114,7 +125,7 @@ def test_protocol_and_source(perform, tmp_path, monkeypatch):
 def test_versions_are_the_installed_ones():
     found = environment.versions()
     assert found["torch"] == torch.__version__ and found["clip"]
-    assert f'version="{found["restore"]}"' in (REPOSITORY / "setup.py").read_text() and found["restore"] == runs.VERSION
+    assert found["restore"] == runs.VERSION
 
 
 def test_the_commit_of_a_checkout(tmp_path):

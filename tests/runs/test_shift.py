@@ -5,14 +5,14 @@ import pytest
 import small_run
 import torch
 from clip.model import CLIP
+from dassl.engine import SimpleTrainer
 from record_files import documented, rows_of
 from torch.nn import functional as F
 
-from benchmarks import plain as oracle
 from promptclip import FeatureShift, load_clip
+from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
-from runs.shift import spread
-from trainers.prompt_trainer import PromptTrainer
+from runs.evaluation import spread
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),
@@ -29,8 +29,8 @@ SHORT = ("OPTIM.MAX_EPOCH", "1", "TEST.SAVE_FEATURES", "True")
 @pytest.fixture
 def trained(monkeypatch):
     """The trainers whose evaluations were run, newest last, as they were at the end."""
-    kept, after_train = [], PromptTrainer.after_train
-    monkeypatch.setattr(PromptTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
+    kept, after_train = [], SimpleTrainer.after_train
+    monkeypatch.setattr(SimpleTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
     return kept
 
 
@@ -50,22 +50,23 @@ def test_shift_of_every_method(perform, tmp_path, trained, method):
         record = perform(tmp_path / "out", "--trainer", method, *SHORT, *DEPTHS[method]).record
     (trainer,) = trained
     model: CLIP = load_clip(record["backbone"]).float()
-    prompts = trainer.learner()
+    prompts = trainer.learner.prompts
+    class_prompts = prompts.class_prompts(list(small_run.CLASSES), 77)
     images = torch.stack([trainer.test_loader.dataset[number]["img"] for number in range(6)])
     nothing = {"mean": [0.0, 0.0], "std": [0.0, 0.0]}
     text, vision = record["feature_shift"]["text"], record["feature_shift"]["vision"]
     if method == "CoCoOp":
-        contexts = trainer.learner.conditioned(oracle.vision(model, images, [])[0])
-        norms = torch.stack([oracle.text(model, trainer.classes, [context])[1] for context in contexts]).mean(0)
+        (contexts,) = prompts.text(oracle.vision(model, images, [])[0])
+        norms = torch.stack([oracle.text(model, class_prompts, [context])[1] for context in contexts]).mean(0)
     elif method != "VPT":
-        norms = oracle.text(model, trainer.classes, prompts.text)[1]
+        norms = oracle.text(model, class_prompts, prompts.text())[1]
     if method == "VPT":
         assert text == nothing
     else:
-        entries = [64 * sum(slot < 0 for slot in slots) for slots in trainer.classes.slots]
+        entries = [64 * sum(index < 0 for index in row) for row in class_prompts.context]
         assert close(text, summary(norms, entries))
     if method in ("VPT", "IVLP", "MaPLe"):
-        norms = oracle.vision(model, images, prompts.vision)[1]
+        norms = oracle.vision(model, images, prompts.vision())[1]
         assert close(vision, summary(norms, [64 * 5] * 6))  # a class token and four patches
     else:
         assert vision == nothing
