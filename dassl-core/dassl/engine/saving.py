@@ -6,18 +6,18 @@ import re
 from typing import Any
 
 from dassl.utils.checkpoint import (
+    DAMAGE,
     POINTER,
     CheckpointError,
     load_checkpoint,
     load_named,
-    load_weights,
     newest_name,
     require_keys,
-    restore,
     write_checkpoint,
     write_pointer,
 )
 from dassl.utils.logger import MetricMeter
+from dassl.utils.restoring import load_weights, restore
 from dassl.utils.tools import get_rng_state, set_rng_state
 
 BEST = "model-best.pth.tar"
@@ -181,7 +181,7 @@ class Saving:
                 if one.state_name in averages:
                     one.load_epoch_state(self, averages.pop(one.state_name))
             meters.load_state({name: state for name, state in averages.items() if not isinstance(state, dict)})
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
+        except DAMAGE as err:
             raise CheckpointError(f"The checkpoint's running averages are damaged ({err!r}).") from err
         set_rng_state(step["rng"])
 
@@ -203,16 +203,18 @@ class Saving:
             print(f'"{path}" holds no random number state: the data order from here on is a new one.')
             return
         try:
+            state = dict(state)
             self._pending_rng = dict(state["rng"])
             self.best_result = float(state["best_result"])
             if state["scaler"] is not None and getattr(self, "scaler", None) is not None:
                 self.scaler.load_state_dict(state["scaler"])
             step = state.get("step")
             if step is not None:
+                step = dict(step)
                 step = {"batches": int(step["batches"]), "start_rng": dict(step["start_rng"]), "meters": step["meters"]}
                 print(f"Resuming after batch {step['batches']} of the interrupted epoch")
             self._step = step
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as err:
+        except DAMAGE as err:
             raise CheckpointError(f'The entry "resume" of "{path}" is incomplete ({err!r}).') from err
 
 
@@ -220,7 +222,7 @@ def _set_rng(state: dict[str, Any]) -> None:
     """set_rng_state for a state out of a file. Raises CheckpointError if it is none."""
     try:
         set_rng_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as err:
+    except DAMAGE as err:
         raise CheckpointError(f"The checkpoint's random number state is damaged ({err!r}).") from err
 
 

@@ -1,9 +1,10 @@
 """Logging, seeds, registries, files, images and checkpoints."""
 
-from dassl.utils.checkpoint import CheckpointError, load_checkpoint, resume_from_checkpoint, save_checkpoint
+from dassl.utils.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from dassl.utils.images import as_rgb, open_image, read_image
 from dassl.utils.logger import AverageMeter, Logger, MetricMeter, setup_logger
 from dassl.utils.registry import Registry, UnknownName, check_availability
+from dassl.utils.restoring import load_pretrained_weights, resume_from_checkpoint
 from dassl.utils.tools import (
     check_isfile,
     collect_env_info,
@@ -20,7 +21,6 @@ from dassl.utils.tools import (
 from dassl.utils.torchtools import (
     count_num_param,
     init_network_weights,
-    load_pretrained_weights,
     open_all_layers,
     open_specified_layers,
 )

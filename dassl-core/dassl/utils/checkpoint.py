@@ -9,13 +9,14 @@ import zipfile
 from typing import Any
 
 import torch
-from torch import nn
 
 from dassl.utils.tools import atomic_write, mkdir_if_missing
 
 POINTER = "checkpoint"
 """Text file beside the checkpoints that names the one written last."""
 MAX_EPOCH = 1_000_000
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What reading an entry that is not what it should be ends in."""
 
 
 class CheckpointError(ValueError):
@@ -167,50 +168,6 @@ def require_keys(checkpoint: dict[str, Any], fpath: str, *keys: str) -> None:
         raise CheckpointError(f'"{fpath}" is not a training checkpoint: it has no entry {" and no ".join(missing)}.')
 
 
-def restore(
-    checkpoint: dict[str, Any], fpath: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None
-) -> None:
-    """Put a checkpoint's weights, optimiser and schedule into the given objects. Raises CheckpointError on a misfit."""
-    load_weights(model, checkpoint["state_dict"], fpath)
-    for label, target in (("optimizer", optimizer), ("scheduler", scheduler)):
-        state = checkpoint.get(label)
-        if target is None or state is None:
-            continue
-        try:
-            if label == "scheduler" and "successor" in state and not hasattr(target, "successor"):
-                raise ValueError("the saved schedule has a warm-up, but OPTIM.WARMUP_EPOCH asks for none")
-            target.load_state_dict(state)
-        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as err:
-            raise CheckpointError(f'The {label} in "{fpath}" does not fit this run\'s ({_first_line(err)}).') from err
-        print(f"Loaded {label}")
-
-
-def load_weights(model: nn.Module, state_dict: dict, fpath: str) -> None:
-    """Load a state dict strictly. Raises CheckpointError that names the file and the entries that do not fit."""
-    try:
-        model.load_state_dict(strip_module(state_dict))
-    except (RuntimeError, AttributeError, TypeError) as err:
-        detail = " ".join(str(err).split())
-        detail = detail if len(detail) <= 600 else detail[:600] + " …"
-        raise CheckpointError(f'The weights in "{fpath}" do not belong to this model: {detail}') from err
-
-
-def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None) -> int:
-    """Restore a model, its optimiser and its schedule from the newest checkpoint in `fdir`.
-
-    Returns:
-        The number of finished epochs, which is the 0-based epoch to continue with.
-
-    Raises:
-        CheckpointError: it cannot be used.
-    """
-    fpath, checkpoint = load_newest(fdir)
-    print(f'Loading checkpoint from "{fpath}"')
-    restore(checkpoint, fpath, model, optimizer, scheduler)
-    print(f"Previous epoch: {checkpoint['epoch']}")
-    return checkpoint["epoch"]
-
-
 def _test_check_sums(fpath: str) -> None:
     """Raise CheckpointError if a part of the zip archive is damaged, which torch would not notice, or a bomb."""
     if zipfile.is_zipfile(fpath):
@@ -224,7 +181,7 @@ def _test_check_sums(fpath: str) -> None:
             )
 
 
-def _first_line(err: BaseException) -> str:
+def first_line(err: BaseException) -> str:
     return (str(err).strip().splitlines() or [""])[0][:120]
 
 
@@ -238,7 +195,7 @@ def _refusal(fpath: str, err: Exception) -> str:
             f"unpickled. Nothing in it was executed."
         )
     # torch puts a page of advice before the reason.
-    reason = _first_line(Exception(text.partition("WeightsUnpickler error:")[2])) or _first_line(err)
+    reason = first_line(Exception(text.partition("WeightsUnpickler error:")[2])) or first_line(err)
     return (
         f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
         f"({type(err).__name__}{': ' if reason else ''}{reason})."

@@ -1,4 +1,4 @@
-"""Counts, initialises, freezes and copies the parameters of a model."""
+"""Counts, initialises and freezes the parameters of a model; and upstream's other names."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial  # public code takes it from here
@@ -6,14 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from dassl.utils.checkpoint import (
-    CheckpointError,
-    load_checkpoint,
-    resume_from_checkpoint,
-    save_checkpoint,
-    strip_module,
-)
+from dassl.utils.checkpoint import load_checkpoint, save_checkpoint
 from dassl.utils.registry import check_availability
+from dassl.utils.restoring import load_pretrained_weights, resume_from_checkpoint
 
 __all__ = [
     "adjust_learning_rate",
@@ -46,28 +41,6 @@ def count_num_param(model: nn.Module | None = None, params: nn.Parameter | Itera
     elif isinstance(params, nn.Parameter):
         params = [params]
     return sum(p.numel() for p in params)
-
-
-def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Copy the tensors of a checkpoint or state dict whose name and shape fit `model`; name those left out.
-
-    Raises CheckpointError (a ValueError) if not a single one fits.
-    """
-    checkpoint = load_checkpoint(weight_path)
-    found = strip_module(checkpoint.get("state_dict", checkpoint))
-    own = model.state_dict()
-    fitting = {k: v for k, v in found.items() if k in own and getattr(v, "shape", None) == own[k].shape}
-    if not fitting:
-        raise CheckpointError(
-            f'None of the {len(found)} entries of "{weight_path}" fits the model by name and shape '
-            f"(the model has {', '.join(list(own)[:4])} …); name a file that belongs to this model."
-        )
-    own.update(fitting)
-    model.load_state_dict(own)
-    print(f'Successfully loaded pretrained weights from "{weight_path}"')
-    left_out = [k for k in found if k not in fitting]
-    if left_out:
-        print(f"Layers discarded due to unmatched keys or size: {left_out}")
 
 
 def init_network_weights(model: nn.Module, init_type: str = "normal", gain: float = 0.02) -> None:

@@ -233,3 +233,29 @@ def test_the_gradient_scaler_is_kept(cfg):
     new.scaler = torch.amp.GradScaler("cpu")
     assert new.resume_model_if_exist(cfg.OUTPUT_DIR) == 1
     assert new.scaler.get_scale() == 256.0
+
+
+NO_RNG = {"python": [], "numpy": [1]}
+NO_STEP = {"batches": 1, "start_rng": NO_RNG, "meters": {}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(7, "text", [], torch.zeros(2), {}),
+        *({"rng": value} for value in (7, "text", [], torch.zeros(2), NO_RNG)),
+        *({"best_result": value} for value in (None, "much", [], torch.zeros(2))),
+        *({"step": value} for value in (7, "text", [], torch.zeros(2), {}, NO_STEP, NO_STEP | {"batches": "1"})),
+    ],
+)
+def test_a_damaged_state_to_resume_from_gets_a_sentence(cfg, damage):
+    cfg.TRAIN.CHECKPOINT_FREQ = 1
+    _start(cfg, kill_at=(2, 0))
+    path = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-2")
+    checkpoint = load_checkpoint(path)
+    whole = isinstance(damage, dict) and damage
+    checkpoint["resume"] = checkpoint["resume"] | damage if whole else damage
+    torch.save(checkpoint, path)
+    with pytest.raises(CheckpointError) as caught:
+        _start(cfg)
+    assert "\n" not in str(caught.value)

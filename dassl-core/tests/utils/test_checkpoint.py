@@ -301,12 +301,26 @@ def test_a_damaged_newest_checkpoint_is_no_reason_to_take_an_older_one(tmp_path)
         resume_from_checkpoint(str(tmp_path), nn.Linear(3, 2))
 
 
+GROUP = {"lr": 0.1, "momentum": 0.9, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
+GROUP |= {"foreach": None, "differentiable": False, "fused": None, "params": [0, 1]}
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
         ({"state_dict": {"weight": torch.zeros(5, 3), "bias": torch.zeros(2)}}, "size mismatch for weight"),
         ({"state_dict": {"weight": torch.zeros(2, 3)}}, "Missing key"),
         ({"optimizer": {"state": {}, "param_groups": []}}, "optimizer"),
+        ({"optimizer": "text"}, "optimizer"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(7)}}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": 3}}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {0: []}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {}, "param_groups": [GROUP | {"momentum": "much"}]}}, "optimizer"),
+        ({"optimizer": {"state": {}, "param_groups": [GROUP | {"lr": float("nan")}]}}, "optimizer"),
+        ({"scheduler": 3}, "scheduler"),
+        ({"scheduler": {"last_epoch": "1", "_step_count": 2, "_last_lr": [0.1], "successor": {}}}, "scheduler"),
+        ({"scheduler": {"last_epoch": 1, "_step_count": 2, "_last_lr": [], "successor": {}}}, "scheduler"),
+        ({"state_dict": {"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}}, "weight is NaN"),
         ({"scheduler": {"last_epoch": 1}}, "no warm-up"),
     ],
 )
