@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from runs.checkpoint import identify
 
 import sweep
-from runs.checkpoint import identify
 from runs.record import begin_record, write_config, write_record
 from sweeps.plan import REPOSITORY, Place, make_plan
 from sweeps.spec import read_spec, rows_of
