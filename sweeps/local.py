@@ -10,8 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from runs.protocols import keep_last_checkpoint
 from sweeps.board import Board
-from sweeps.perform import Manner, Outcome, Processes, environment_of, keep_last, perform
+from sweeps.perform import Manner, Outcome, Processes, environment_of, perform
 from sweeps.plan import Plan, slug
 from sweeps.run import Run
 from sweeps.state import finished, in_use
@@ -127,7 +128,7 @@ class Local:
     def tidy(self, run: Run) -> None:
         """Remove the extra checkpoints of a training that ended after its sweep was killed."""
         if self.extra(run).exists():
-            keep_last(run.directory, run.epochs)
+            keep_last_checkpoint(run.directory, run.epochs)
             self.extra(run).unlink(missing_ok=True)
 
     def wait(self, run: Run, holder: str) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runs.signals import RESUMABLE
+
+from runs.protocols import keep_last_checkpoint
 from sweeps.run import Run
 
 REPOSITORY = Path(__file__).parents[1]
@@ -118,7 +120,7 @@ def perform(run: Run, manner: Manner, processes: Processes, environment: Mapping
         seconds = time.monotonic() - began
         if code == 0 and is_complete(run.directory):
             if run.trains and not run.keeps:
-                keep_last(run.directory, run.epochs)
+                keep_last_checkpoint(run.directory, run.epochs)
             log.unlink(missing_ok=True)
             return Outcome("done", seconds)
         if code is None or processes.stopping.is_set() or (code == RESUMABLE and not manner.resumes):
@@ -149,13 +151,6 @@ def is_complete(directory: str) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and record.get("complete") is True
-
-
-def keep_last(directory: str, epochs: int) -> None:
-    """Remove the checkpoints that were kept for resuming: all but the last epoch's and the best."""
-    for file in Path(directory).glob("*/model.pth.tar-*"):
-        if file.name != f"model.pth.tar-{epochs}":
-            file.unlink(missing_ok=True)
 
 
 def last_lines(log: Path, count: int = SHOWN) -> tuple[str, ...]:

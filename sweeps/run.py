@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-EMBEDDED = "emojinet"  # data sets whose names begin so come with the code
+from runs.protocols import is_embedded
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Run:
         directory: of the run, as in `argv`; runs of one directory are one run.
         argv: from "train.py" on.
         title: the run in words, for people.
+        dataset: its name in directories.
         needs: directory of the training whose checkpoint it evaluates, or None.
         epochs: of that training, or of this one.
         keeps: whether every checkpoint stays (somebody asked for a frequency), not only the last.
@@ -22,6 +23,7 @@ class Run:
     directory: str
     argv: tuple[str, ...]
     title: str
+    dataset: str
     needs: str | None
     epochs: int
     keeps: bool
@@ -35,4 +37,4 @@ class Run:
     @property
     def embedded(self) -> bool:
         """Whether the backbone is so small that a second thread only waits."""
-        return self.alike[1].startswith(EMBEDDED)
+        return is_embedded(self.dataset)

@@ -13,9 +13,9 @@ import yaml
 
 from promptclip.common.names import nearest, unknown
 from promptclip.common.yaml_file import read_yaml
+from runs.protocols import PROTOCOLS
 
 SPECS = Path(__file__).parent / "specs"
-PROTOCOLS = ("base2new", "cross_dataset", "cross_domain", "fewshot")
 SUBSETS = ("base", "new")
 SINGULAR = {
     "trainer": "trainers",

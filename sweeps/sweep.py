@@ -15,7 +15,7 @@ from sweeps.board import Board
 from sweeps.clock import Clock
 from sweeps.local import Local, gpus
 from sweeps.perform import Manner
-from sweeps.plan import Place, make_plan
+from sweeps.plan import make_plan
 from sweeps.spec import find_spec, read_spec, rows_of
 from sweeps.state import finished
 from sweeps.summary import closing, write_rows
@@ -39,7 +39,7 @@ class Sweep:
 
     def prepare(self) -> None:
         """Plan, and see what is done; the working directory is the repository by now."""
-        self.plan = make_plan(rows_of(self.spec), Place(self.output, self.root))
+        self.plan = make_plan(rows_of(self.spec), self.output, self.root)
         self.folder = Path(self.output, "sweeps", self.spec["name"])
         devices = gpus() if self.args.launcher == "local" else []
         self.jobs = self.args.jobs or max(1, len(devices))

@@ -16,7 +16,7 @@ from typing import Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 UNKNOWN = "another process"
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would have somebody's file overwritten

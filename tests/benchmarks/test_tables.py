@@ -9,7 +9,7 @@ from benchmarks.measure import extrapolate, flops, interleaved
 from benchmarks.setting import batch, build, class_names
 
 
-def test_step_prints_a_row_a_method(capsys):
+def test_step_prints_a_row_per_method(capsys):
     model = clip_model("tiny12")
     rows = step.main(
         ["--classes", "3", "--methods", "MaPLe", "RESTORE_m", "--repeats", "1", "--clock", "cpu", "--slice", "2"], model

@@ -82,7 +82,7 @@ def test_the_finished_file_rebuilds_with_openais_code(tmp_path):
 
 
 @pytest.mark.parametrize("stops", [[3], [2, 5]])
-def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, stops):
+def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path, stops):
     from learn import Schedule, fit, optimisers
 
     def train(folder, until):

@@ -13,7 +13,16 @@ from sweeps.perform import Outcome, last_lines
 from sweeps.plan import Plan
 from sweeps.run import Run
 
-ONE = Run("out/a", ("train.py",), "train CoOp emojinet base seed 1", None, 10, False, ("train", "emojinet", "CoOp"))
+ONE = Run(
+    "out/a",
+    ("train.py",),
+    "train CoOp emojinet base seed 1",
+    "emojinet",
+    None,
+    10,
+    False,
+    ("train", "emojinet", "CoOp"),
+)
 
 
 def make_plan(methods, seeds=3):
