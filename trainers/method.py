@@ -162,5 +162,9 @@ def register(method: Method) -> None:
     from trainers.trainer import PromptTrainer  # which needs what this file defines
 
     TRAINER_REGISTRY.register()(
-        type(method.name, (PromptTrainer,), {"method": method, "__doc__": method.summary, "__module__": __name__})
+        type(
+            method.name,
+            (PromptTrainer,),
+            {"method": method, "__doc__": method.summary, "__module__": method.build.__module__},
+        )
     )

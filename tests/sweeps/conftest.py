@@ -9,10 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from runs.checkpoint import identify
 
 import sweep
-from runs.record import begin_record, write_config, write_record
+from runs.record import begin_record, identify, write_config, write_record
 from sweeps.perform import REPOSITORY
 from sweeps.plan import make_plan
 from sweeps.spec import read_spec, rows_of

@@ -11,6 +11,8 @@ from dassl.engine import TRAINER_REGISTRY
 from small_clip import clip_state
 from trainer_factory import batches, configuration, make
 
+from trainers.checkpoints import read
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {
     "coop": "CoOp",
@@ -108,3 +110,65 @@ def test_another_backbone_width_is_refused(case):
     with pytest.raises(ValueError, match=r"does not fit .* where this run has") as error:
         trainer.load_model(str(folder.parent), epoch=5)
     assert any(f"its {key} is" in str(error.value) for key in learned)
+
+
+def trained(weights, folder, name="RESTORE_m", epochs=1, **options):
+    """A run directory of a short training, and how to build a trainer with other options."""
+    method = TRAINER_REGISTRY.get(name).method
+
+    def build(directory, **options):
+        opts = [item for key, value in options.items() for item in (f"TRAINER.{method.node}.{key}", value)]
+        cfg = configuration(name, weights("tiny4"), 32, directory, opts, epochs)
+        torch.manual_seed(0)
+        return make(cfg, ["cat", "dog", "tench"], batches(recipe.images(32)[0], torch.arange(8) % 3))
+
+    build(folder, **options).train()
+    return folder, build
+
+
+SMALL = {"PROMPT_DEPTH": 2}
+SMALL_P = {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "trained_with", "asked", "option"),
+    [
+        ("RESTORE_m", {"VARIANT": "released"}, {}, "VARIANT 'released'"),
+        ("RESTORE_m", {}, {"VARIANT": "released"}, "VARIANT 'paper'"),
+        ("RESTORE_m", {"SURGERY_ACT": "quickgelu"}, {}, "SURGERY_ACT 'quickgelu'"),
+        ("RESTORE_p", {"SURGERY_ACT": "quickgelu"}, {}, "SURGERY_ACT 'quickgelu'"),
+        ("MaPLe", {"CTX_INIT": ""}, {}, "CTX_INIT ''"),
+        ("CoOp", {"CLASS_TOKEN_POSITION": "front"}, {}, "CLASS_TOKEN_POSITION 'front'"),
+    ],
+)
+def test_what_a_checkpoint_was_trained_with_decides(name, trained_with, asked, option, weights, tmp_path):
+    small = {"RESTORE_m": SMALL, "MaPLe": SMALL, "RESTORE_p": SMALL_P, "CoOp": {"N_CTX": 2}}[name]
+    folder, build = trained(weights, tmp_path / "run", name, **small, **trained_with)
+    same = build(tmp_path / "same", **small, **trained_with)
+    same.load_model(str(folder), epoch=1)
+    with pytest.raises(ValueError, match=f"was trained with TRAINER.{name.upper()}.{option}, and this run has"):
+        build(tmp_path / "other", **small, **asked).load_model(str(folder), epoch=1)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_told_by_its_run(weights, tmp_path):
+    """Earlier checkpoints say nothing of themselves; config.yaml beside them, or their names, do."""
+    folder, build = trained(weights, tmp_path / "run", **SMALL, SURGERY_ACT="quickgelu")
+    path = folder / "MultiModalPromptLearner" / "model.pth.tar-1"
+    checkpoint = torch.load(path, weights_only=True)
+    earlier = {key: value for key, value in checkpoint.items() if key not in ("method", "options")}
+    torch.save(earlier, path)
+    node = {"NAME": "RESTORE_m", "RESTORE_M": {"SURGERY_ACT": "quickgelu", "VARIANT": "paper"}}
+    (folder / "config.yaml").write_text(json.dumps({"TRAINER": node}))
+    with pytest.raises(ValueError, match="RESTORE_M.SURGERY_ACT 'quickgelu'"):
+        build(tmp_path / "other", **SMALL).load_model(str(folder), epoch=1)
+    build(tmp_path / "same", **SMALL, SURGERY_ACT="quickgelu").load_model(str(folder), epoch=1)
+
+
+@pytest.mark.parametrize("case", ["restore_m"], indirect=True)
+def test_the_release_is_recognised_by_its_names(case):
+    _, trainer, state, folder = case
+    publish(state, folder)
+    method = trainer.method
+    options = method.defaults()
+    with pytest.raises(ValueError, match="add TRAINER.RESTORE_M.VARIANT 'released' to the command"):
+        read(folder / "model.pth.tar-5", method, options, trainer.learner, "ViT-B/16")

@@ -146,3 +146,27 @@ def test_precisions_on_a_gpu(name, weights, tmp_path):
         results.append(logits(trainer, IMAGES.to(trainer.device)).cpu())
         trainer.train()
     assert (results[0] - results[1]).abs().max() < 0.5
+
+
+def test_prograd_trains_with_a_gradient_scaler_as_without(weights, tmp_path):
+    """What PREC amp does on a GPU, as far as a CPU goes: losses scaled, gradients unscaled before the step."""
+    results = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**10)):
+        torch.manual_seed(0)
+        trainer = build("ProGrad", weights("tiny12"), tmp_path / str(scaler is None), N_CTX=2)
+        trainer.scaler = scaler
+        trainer.train()
+        results.append(trainer.learner.prompts.ctx.detach().clone())
+    assert scaler.get_scale() == 2.0**10  # no step was skipped
+    assert torch.allclose(*results, rtol=1e-4, atol=1e-6)
+    torch.manual_seed(0)
+    assert not torch.allclose(results[0], build("ProGrad", weights("tiny12"), tmp_path, N_CTX=2).learner.prompts.ctx)
+
+
+def test_prograd_skips_a_step_that_overflows(weights, tmp_path):
+    trainer = build("ProGrad", weights("tiny12"), tmp_path, N_CTX=2, epochs=1)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
+    before = trainer.learner.prompts.ctx.detach().clone()
+    trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2
+    trainer.forward_backward(trainer.train_loader_x[0])
+    assert torch.equal(before, trainer.learner.prompts.ctx) and trainer.scaler.get_scale() == pytest.approx(0.5e38)
