@@ -7,10 +7,10 @@ from trainer_factory import configuration
 
 import trainers  # noqa: F401  (registers them)
 
-METHODS = [
-    kind.method for name in TRAINER_REGISTRY.registered_names() if hasattr(kind := TRAINER_REGISTRY.get(name), "method")
-]
+KINDS = [TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()]
+METHODS = [kind.method for kind in KINDS if hasattr(kind, "method")]
 OPTIONS = [pytest.param(method, name, id=f"{method.name}-{name}") for method in METHODS for name in method.options]
+NUMBERS = [case for case in OPTIONS if type(case.values[0].options[case.values[1]].default) in (int, float)]
 
 
 def with_value(method, **values):
