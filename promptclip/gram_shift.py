@@ -1,5 +1,7 @@
 """Feature shift as RESTORE's released code estimates it: from Gram matrices of the prompts, not from features."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ class GramShift(nn.Module):
     """
 
     training_only = ("text_first", "image_first")
+    text_first: Tensor
+    image_first: Tensor
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -35,11 +39,12 @@ class GramShift(nn.Module):
         return norms / first.clone()
 
 
-def gram_norms(prompts: list[Tensor]) -> Tensor:
+def gram_norms(prompts: Sequence[Tensor | None]) -> Tensor:
     """(depth - 1,) ||P P^T||_F of the deep prompts, equal to ||P^T P||_F and smaller."""
-    if len(prompts) < 2:
-        return prompts[0].new_zeros(0)
-    deep = torch.stack(prompts[1:])  # (depth - 1, n, width)
+    given = [prompt for prompt in prompts if prompt is not None]
+    if len(given) < 2:
+        return given[0].new_zeros(0)
+    deep = torch.stack(given[1:])  # (depth - 1, n, width)
     return torch.linalg.matrix_norm(deep @ deep.transpose(1, 2))
 
 
@@ -47,4 +52,8 @@ def gram_norms(prompts: list[Tensor]) -> Tensor:
 def mean_gram_norms(prompts: Prompts) -> tuple[Tensor, Tensor]:
     """Mean over deep blocks of ||P^T P||_F, (text, image); 0 where there is no deep block."""
     text, image = (gram_norms(side) for side in (prompts.text, prompts.vision))
-    return tuple(norms.mean() if len(norms) else norms.sum() for norms in (text, image))
+    return _mean(text), _mean(image)
+
+
+def _mean(norms: Tensor) -> Tensor:
+    return norms.mean() if len(norms) else norms.sum()

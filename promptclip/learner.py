@@ -184,18 +184,18 @@ class PromptLearner(nn.Module):
             images: (B, 3, H, W), normalised.
             text: (K, D) corrected text features from `self.text_features`, so that an evaluation makes them once.
         """
-        track = self.training and self.shift_scale is not None
-        vision_prompts, text_prompts, text_shift = self.prompts.vision(), (), None
-        image, image_shift = clip.encode_image(images, vision_prompts, track)
-        fixed_text = text
-        if fixed_text is None:
-            text_prompts = self.prompts.text(image)
-            text, text_shift = self._encode_text(clip, classes, text_prompts, track)
-        norms = self.shift_scale(image_shift, text_shift) if track else None
+        shift_scale = self.shift_scale if self.training else None
+        vision_prompts = self.prompts.vision()
+        image, image_shift = clip.encode_image(images, vision_prompts, shift_scale is not None)
+        text_prompts = self.prompts.text(image) if text is None else ()
+        text_shift, given = None, text
+        if text is None:
+            text, text_shift = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
+        norms = None if shift_scale is None else shift_scale(image_shift, text_shift)
         if self.corrections is not None:
             self.corrections.observe(norms)
             image = self.corrections.image(image)
-            text = self.corrections.text(text) if fixed_text is None else text
+            text = self.corrections.text(text) if given is None else given
         logits = at_least_single(self.head(image, text, clip.model.logit_scale))
         teacher = None
         if self.training and self.teacher is not None:
@@ -218,7 +218,9 @@ class PromptLearner(nn.Module):
 
     def images_at_once(self, classes: Layout | Tensor) -> int | None:
         """How many images one evaluation pass takes, where each has a context of its own; None: any number."""
-        return max(1, TOKENS_AT_ONCE // len(classes.ids)) if self.prompts.per_image else None
+        if isinstance(classes, Tensor) or not self.prompts.per_image:
+            return None
+        return max(1, TOKENS_AT_ONCE // len(classes.ids))
 
     # ---- feature shift of a trained model ----------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ def _read_state(path: Path) -> dict:
     try:
         if zipfile.is_zipfile(path):
             check_zip(path)
+        state: Any
         if is_torchscript(path):
             state = read_torchscript(path)
         else:

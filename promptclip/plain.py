@@ -1,11 +1,15 @@
 """The plain, obvious prompted CLIP that the fast towers must equal: every position of every prompt, two full passes
 for the feature shift, `clip`'s own blocks. It is the benchmarks' other side and the tests' oracle."""
 
+from collections.abc import Sequence
+
 import torch
 from clip.model import CLIP
 from torch import Tensor
 
-from promptclip import ClassPrompts, FeatureShift, PromptedCLIP
+from promptclip.class_prompts import ClassPrompts
+from promptclip.model import PromptedCLIP
+from promptclip.shift import FeatureShift
 
 
 def padded(classes: ClassPrompts, context_length: int = 77) -> tuple[Tensor, Tensor]:
@@ -30,14 +34,16 @@ def norm(shift: Tensor, seen: Tensor | None = None) -> Tensor:
     return squares.sum(-1).clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
 
 
-def text(model: CLIP, classes: ClassPrompts, prompts: list, shift: bool = True) -> tuple[Tensor, Tensor | None]:
+def text(
+    model: CLIP, classes: ClassPrompts, prompts: Sequence[Tensor | None], shift: bool = True
+) -> tuple[Tensor, Tensor | None]:
     """(features (K, D), shift norms (L, K)) of all classes at once, each 77 positions long."""
     device = model.logit_scale.device
     ids, context = (t.to(device) for t in padded(classes, model.context_length))
     ends = torch.tensor([len(row) - 1 for row in classes.ids], device=device)
     rows, places = (context >= 0).nonzero(as_tuple=True)
-    words = (context < 0).nonzero()[:, 1].view(len(classes), -1)  # the same number in every class
-    seen = words <= ends[:, None]
+    tokens = (context < 0).nonzero()[:, 1].view(len(classes), -1)  # the same number in every class
+    seen = tokens <= ends[:, None]
     every = torch.arange(len(classes), device=device)
 
     def put(x: Tensor, prompt: Tensor | None) -> Tensor:
@@ -52,32 +58,37 @@ def text(model: CLIP, classes: ClassPrompts, prompts: list, shift: bool = True) 
     for number, block in enumerate(model.transformer.resblocks):
         if 0 < number < len(prompts):
             x = put(x, prompts[number])
-        unprompted = run_block(block, x[every[:, None], words]) if shift else None
+        if shift:
+            unprompted = run_block(block, x[every[:, None], tokens])
         x = run_block(block, x)
         if shift:
-            norms.append(norm(x[every[:, None], words] - unprompted, seen))
+            norms.append(norm(x[every[:, None], tokens] - unprompted, seen))
     features = model.ln_final(x).type(model.dtype)[every, ends] @ model.text_projection
     return features, torch.stack(norms) if shift else None
 
 
-def vision(model: CLIP, images: Tensor, prompts: list, shift: bool = True) -> tuple[Tensor, Tensor | None]:
+def vision(
+    model: CLIP, images: Tensor, prompts: Sequence[Tensor | None], shift: bool = True
+) -> tuple[Tensor, Tensor | None]:
     """(features (B, D), shift norms (L, B))."""
     visual = model.visual
     x = visual.conv1(images.type(model.dtype)).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
     x = x + visual.positional_embedding.to(x.dtype)
-    words = x.shape[1]
+    tokens = x.shape[1]
     if prompts and prompts[0] is not None:
         x = torch.cat([x, prompts[0].to(x.dtype).expand(len(x), -1, -1)], dim=1)
     x = visual.ln_pre(x)
     norms = []
     for number, block in enumerate(visual.transformer.resblocks):
-        if 0 < number < len(prompts) and prompts[number] is not None:
-            x = torch.cat([x[:, :words], prompts[number].to(x.dtype).expand(len(x), -1, -1)], dim=1)
-        unprompted = run_block(block, x[:, :words]) if shift else None
+        prompt = prompts[number] if 0 < number < len(prompts) else None
+        if prompt is not None:
+            x = torch.cat([x[:, :tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        if shift:
+            unprompted = run_block(block, x[:, :tokens])
         x = run_block(block, x)
         if shift:
-            norms.append(norm(x[:, :words] - unprompted))
+            norms.append(norm(x[:, :tokens] - unprompted))
     return visual.ln_post(x[:, 0]) @ visual.proj, torch.stack(norms) if shift else None
 
 
@@ -95,37 +106,39 @@ class PlainCLIP(PromptedCLIP):
         super().__init__(model)
         self.slice_size = slice_size
 
-    def layout(self, classes: ClassPrompts) -> ClassPrompts:
+    def layout(self, classes: ClassPrompts) -> ClassPrompts:  # type: ignore[override]
         """Nothing is laid out."""
         return classes
 
     def encode_image(
-        self, images: Tensor, prompts: list[Tensor | None] = (), shift: bool = False
+        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (B, D) of images (B, 3, H, W)."""
         features, norms = vision(self.model, images, prompts, shift)
         tokens = self.model.visual.positional_embedding.numel()
-        return features, FeatureShift(norms, norms.new_full((len(images),), tokens)) if shift else None
+        return features, None if norms is None else FeatureShift(norms, norms.new_full((len(images),), tokens))
 
-    def encode_text(
-        self, layout: ClassPrompts, prompts: list[Tensor | None] = (), shift: bool = False
+    def encode_text(  # type: ignore[override]
+        self, layout: ClassPrompts, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (K, D) of K class prompts."""
         sliced = self.slice_size and torch.is_grad_enabled()
         parts = _slices(layout, self.slice_size) if sliced else [layout]
-        results = []
+        found, shifts = [], []
         for part in parts:
             features, norms = text(self.model, part, prompts, shift)
+            norms = features.new_zeros(0) if norms is None else norms
             if sliced:
-                (features.sum() + (norms.sum() if shift else 0)).backward()
-                features, norms = features.detach(), norms.detach() if shift else None
-            results.append((features, norms))
-        features = torch.cat([one for one, _ in results])
+                (features.sum() + norms.sum()).backward()
+                features, norms = features.detach(), norms.detach()
+            found.append(features)
+            shifts.append(norms)
+        features = torch.cat(found)
         if not shift:
             return features, None
         width = self.model.positional_embedding.shape[1]
-        entries = [width * sum(slot < 0 for slot in context) for context in layout.context]
-        return features, FeatureShift(torch.cat([norms for _, norms in results], 1), features.new_tensor(entries))
+        entries = [width * sum(index < 0 for index in row) for row in layout.context]
+        return features, FeatureShift(torch.cat(shifts, 1), features.new_tensor(entries))
 
 
 def _slices(classes: ClassPrompts, size: int) -> list[ClassPrompts]:

@@ -79,7 +79,13 @@ def consistency(image: Tensor, text: Tensor) -> Tensor:
 
 
 def shift_loss(output: "Output", labels: Tensor) -> Tensor:
-    """L^fs of a training step, as a loss of `promptclip.learner`."""
+    """L^fs of a training step, as a loss of `promptclip.learner`.
+
+    Raises:
+        ValueError: the learner has no `shift_scale`, so that no shift was measured.
+    """
+    if output.norms is None:
+        raise ValueError("L^fs needs the feature shift: give the PromptLearner a shift_scale.")
     return consistency(*output.norms)
 
 
@@ -106,6 +112,8 @@ class ShiftScale(nn.Module):
     """
 
     training_only = ("image_first", "text_first")
+    image_first: Tensor
+    text_first: Tensor
 
     def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
         super().__init__()
@@ -119,12 +127,12 @@ class ShiftScale(nn.Module):
     def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
         """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""
         if self.norm == "rms":
-            return tuple(shift.rms().mean(1) for shift in (image, text))
-        norms = [shift.norm.mean(1) for shift in (image, text)]
+            return image.rms().mean(1), text.rms().mean(1)
+        of_image, of_text = image.norm.mean(1), text.norm.mean(1)
         if self.norm == "relative":
-            firsts = (self.image_first, self.text_first)
-            norms = [value / self._first(value, first) for value, first in zip(norms, firsts, strict=True)]
-        return tuple(norms)
+            of_image = of_image / self._first(of_image, self.image_first)
+            of_text = of_text / self._first(of_text, self.text_first)
+        return of_image, of_text
 
     @staticmethod
     def _first(value: Tensor, first: Tensor) -> Tensor:
@@ -159,7 +167,7 @@ class ShiftStatistics:
 
     def summary(self) -> dict[str, list[float]]:
         """`{"mean": [L], "std": [L]}`; 0 if nothing was added: what has no prompts is not shifted (Eq. 6)."""
-        if not self.count:
+        if not self.count or self.sums is None:
             return {"mean": [0.0] * self.blocks, "std": [0.0] * self.blocks}
         mean, square = self.sums.cpu() / self.count
         return {"mean": mean.tolist(), "std": (square - mean.square()).clamp_min(0).sqrt().tolist()}

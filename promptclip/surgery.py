@@ -63,6 +63,9 @@ class Alpha(nn.Module):
     """
 
     training_only = ("gain", "steps")
+    value: Tensor
+    gain: Tensor
+    steps: Tensor
 
     def __init__(self, start: float, gain: float, momentum: float) -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class Alpha(nn.Module):
         self.gain.copy_(torch.where(self.gain > 0, self.gain, first))
         keep = torch.where(self.steps > 0, self.momentum, 0.0)
         self.value.copy_(keep * self.value + (1 - keep) * self.gain * total)
-        self.steps += 1
+        self.steps.add_(1)
 
 
 class FeatureSurgery(nn.Module):

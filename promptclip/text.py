@@ -45,16 +45,18 @@ class TextTower:
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
         x = self._embed(layout, prompts[0])  # (G, N, W)
-        norms = []
+        norms: list[Tensor] = []
         for number, block in enumerate(self.blocks):
-            if number and prompts[number] is not None:
-                x = _replace_prompts(layout, prompts[number], x)
+            prompt = prompts[number]
+            if number and prompt is not None:
+                x = _replace_prompts(layout, prompt, x)
             if number == len(self.blocks) - 1 and not shift:
                 x = _last_block(block, layout, x)  # (G, K, W)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
             x, norm = run(block, layout, x, shift, first=number == 0)
-            norms.append(norm)
+            if norm is not None:
+                norms.append(norm)
         ends = x.index_select(1, layout.end) if shift else x
         features = self.model.ln_final(ends) @ self.model.text_projection
         features = features.index_select(1, layout.rank)  # (G, K, D)
@@ -141,7 +143,8 @@ def _split_heads(layout: Layout, qkv: Tensor) -> _Heads:
     q, kv = qkv.split([1, 2], dim=2)  # rather than by index, whose gradient is a tensor of zeros to add to
     (queries, own_queries), (prefix, suffixes) = _cut(layout, q.squeeze(2)), _cut(layout, kv)
     own = [(query, *_after_prefix(prefix, suffix)) for query, suffix in zip(own_queries, suffixes, strict=True)]
-    return _Heads((queries, *prefix.unbind(2)), own)
+    keys, values = prefix.unbind(2)
+    return _Heads((queries, keys, values), own)
 
 
 def _attend(layout: Layout, heads: _Heads, unprompted: bool = False) -> Tensor:

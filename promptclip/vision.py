@@ -59,16 +59,18 @@ class VisionTower:
             raise ValueError(f"There are prompts for {len(prompts)} blocks, but the vision tower has {len(blocks)}.")
         prompts = [*prompts, *[None] * (len(blocks) - len(prompts))]
         x, tokens = self._embed(images, prompts[0])  # (B, N + n, W)
-        norms = []
+        norms: list[Tensor] = []
         for number, block in enumerate(blocks):
-            if number and prompts[number] is not None:
-                x = torch.cat([x[:, :tokens], _for_each_image(prompts[number], x)], dim=1)
+            prompt = prompts[number]
+            if number and prompt is not None:
+                x = torch.cat([x[:, :tokens], _for_each_image(prompt, x)], dim=1)
             if number == len(blocks) - 1 and not shift:
                 x = _last_block(block, x)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
             x, norm = run(block, x, tokens, shift, first=number == 0 and not images.requires_grad)
-            norms.append(norm)
+            if norm is not None:
+                norms.append(norm)
         features = self.visual.ln_post(x[:, 0]) @ self.visual.proj
         if not shift:
             return features, None

@@ -11,7 +11,7 @@ from promptclip import FeatureShift
 from promptclip.common.files import write_atomically
 from runs.directory import RunDirectory
 from runs.evaluation import AT_ONCE, ShiftMeter, measures_shift, spread
-from runs.record import finite
+from runs.record import finite, is_number
 
 NUMBERS = ("epoch", "seconds", "images_per_second")
 
@@ -125,8 +125,8 @@ def read_history(path: Path, resumed: str = "") -> list[dict[str, Any]]:
         return []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(entry[key], int | float) for entry in entries for key in NUMBERS):
+        if all(is_number(entry[key]) for entry in entries for key in NUMBERS):
             return entries
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise ValueError(f"{path} is damaged; delete it, and the run goes on without the epochs before.")
+    raise ValueError(f"{path} is damaged; delete it, and the run resumes without the epochs before.")

@@ -188,9 +188,14 @@ def is_plausible(record: dict[str, Any]) -> bool:
     accuracy, checkpoint = record.get("accuracy"), record.get("checkpoint")
     if not isinstance(record.get("complete", False), bool) or not isinstance(record.get("mode", ""), str):
         return False
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float | None) or accuracy != finite(accuracy):
+    if accuracy is not None and not is_number(accuracy):
         return False
     return checkpoint is None or (isinstance(checkpoint, dict) and isinstance(checkpoint.get("sha256", {}), dict))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value out of a file is a number that can be counted with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def write_record(record: dict[str, Any], directory: Path) -> None:

@@ -9,19 +9,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dassl.engine import TRAINER_REGISTRY
-from runs.arguments import build_parser
-from runs.checks import check_values
 from yacs.config import CfgNode
 
 from promptclip.common.names import unknown
-from runs.config import build_config, check_names, flatten
 from runs.protocols import EMBEDDED_CONFIG, PROTOCOLS, Setting, Step, config_name, default_source, is_embedded
-from runs.record import WITHOUT_EFFECT, effective
-from sweeps.run import Run
-from sweeps.spec import Row
+from sweeps.checks import configure, learns, sort_options
+from sweeps.perform import REPOSITORY, PlannedRun
+from sweeps.spec import SpecRow
 
-REPOSITORY = Path(__file__).parents[1]
 KEEP = "TRAIN.CHECKPOINT_FREQ"
 
 
@@ -29,12 +24,12 @@ KEEP = "TRAIN.CHECKPOINT_FREQ"
 class Plan:
     """Runs in the order they are started in; `rows` are labels with the directories of their runs."""
 
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, PlannedRun] = field(default_factory=dict)
     configs: dict[str, CfgNode] = field(default_factory=dict)
     rows: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
-def make_plan(rows: list[Row], output: str = "output", root: str = "") -> Plan:
+def make_plan(rows: list[SpecRow], output: str = "output", root: str = "") -> Plan:
     """All runs of `rows`.
 
     Args:
@@ -64,16 +59,13 @@ def make_plan(rows: list[Row], output: str = "output", root: str = "") -> Plan:
 class RowPlanner:
     """Plans the runs of one row. Raises as `make_plan` does."""
 
-    def __init__(self, row: Row, output: str, root: str):
+    def __init__(self, row: SpecRow, output: str, root: str):
         self.row, self.output, self.root = row, output, root
-        methods = TRAINER_REGISTRY.registered_names()
-        if row.trainer not in methods:
-            raise ValueError(unknown("trainer", row.trainer, methods))
-        self.learns = getattr(TRAINER_REGISTRY.get(row.trainer), "learns", None) != ()
+        self.learns = learns(row.trainer)
         self._options: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
         self._configs: dict[tuple[Step, str], CfgNode] = {}
 
-    def runs(self) -> Iterator[tuple[Run, CfgNode]]:
+    def runs(self) -> Iterator[tuple[PlannedRun, CfgNode]]:
         """Training and evaluations with their configurations, data set by data set, seed by seed.
 
         What learns nothing has no epochs, and one result for all seeds.
@@ -133,7 +125,7 @@ class RowPlanner:
             raise ValueError(unknown(f"configuration of {trainer}", name, there))
         return (folder / f"{name}.yaml").relative_to(REPOSITORY)
 
-    def run(self, step: Step, plain: Setting, training: Run | None) -> tuple[Run, CfgNode]:
+    def run(self, step: Step, plain: Setting, training: PlannedRun | None) -> tuple[PlannedRun, CfgNode]:
         """A step on a data set and its configuration; `training` is the one whose checkpoint it evaluates."""
         options, tag = self.options(step, plain)
         setting = replace(
@@ -144,7 +136,7 @@ class RowPlanner:
         checkpoint = (training.directory, training.epochs) if training else None
         argv = setting.command(step, checkpoint, options.get(KEEP, 1))
         if (step, plain.dataset) not in self._configs:
-            self._configs[step, plain.dataset] = configure(argv[1:], self.row.label)
+            self._configs[step, plain.dataset] = self.configure(argv[1:])
         cfg = self._configs[step, plain.dataset].clone()
         cfg.defrost()
         cfg.SEED, cfg.OUTPUT_DIR = setting.seed, setting.directory(step)
@@ -152,15 +144,15 @@ class RowPlanner:
         verb = "train" if step.trains else "test"
         words = [verb, setting.trainer, tag, setting.dataset, step.subset]
         words += [f"{setting.shots} shots" if step.trains and setting.shots != 16 else "", f"seed {setting.seed}"]
-        run = Run(
+        run = PlannedRun(
             directory=setting.directory(step),
             argv=tuple(argv),
             title=" ".join(word for word in words if word),
             dataset=setting.dataset,
             needs=training.directory if training else None,
             epochs=cfg.OPTIM.MAX_EPOCH,
-            keeps=KEEP in options,
-            alike=(verb, setting.dataset, setting.trainer, setting.config, step.subset),
+            keeps_all=KEEP in options,
+            kind=(verb, setting.dataset, setting.trainer, setting.config, step.subset),
         )
         return run, cfg
 
@@ -173,24 +165,19 @@ class RowPlanner:
         if key not in self._options:
             asked = dict(self.row.options)
             command = plain.command(step)[1:]
-            before = flatten(configure(command, self.row.label))
-            after = effective(flatten(configure([*command, *pairs(asked)], self.row.label)), self.row.trainer)
-            changed = {name: value for name, value in asked.items() if name in after and after[name] != before[name]}
-            kept = {name: value for name, value in asked.items() if name in changed or name in WITHOUT_EFFECT}
-            tag = "-".join(f"{name.rpartition('.')[2].lower()}_{slug(value)}" for name, value in changed.items())
+            configs = self.configure(command), self.configure([*command, *pairs(asked)])
+            changing, harmless = sort_options(asked, *configs)
+            tag = "-".join(f"{name.rpartition('.')[2].lower()}_{slug(value)}" for name, value in changing.items())
+            kept = {name: value for name, value in asked.items() if name in changing or name in harmless}
             self._options[key] = kept, tag if self.row.tag is None else self.row.tag
         return self._options[key]
 
-
-def configure(arguments: list[str], label: str) -> CfgNode:
-    """The configuration of train.py's `arguments`, checked as train.py checks it."""
-    try:
-        cfg = build_config(build_parser("").parse_args(arguments))
-        check_names(cfg)
-        check_values(cfg)
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"Row {label!r}: {error.args[0] if isinstance(error, KeyError) else error}") from error
-    return cfg
+    def configure(self, arguments: list[str]) -> CfgNode:
+        """The configuration of train.py's `arguments`; an error says which row it is about."""
+        try:
+            return configure(arguments)
+        except ValueError as error:
+            raise ValueError(f"Row {self.row.label!r}: {error}") from error
 
 
 def pairs(options: dict[str, Any]) -> tuple[str, ...]:

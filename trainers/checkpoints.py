@@ -141,8 +141,8 @@ def learned_part(state: dict[str, Tensor], learner: PromptLearner, unused: Itera
         learner: the module to load into; what only its training needs may be missing in the file.
         unused: first names of entries that such files may hold without their being used.
     """
-    ours = {rename(key.removeprefix("module.")): value for key, value in state.items()}
-    ours.pop(None, None)
+    named = [(rename(key.removeprefix("module.")), value) for key, value in state.items()]
+    ours = {name: value for name, value in named if name is not None}
     kept = learner.state_dict()
     part = {key: value for key, value in ours.items() if key in kept or key.split(".")[0] not in set(unused)}
     for key in learner.names_of_training() - part.keys():

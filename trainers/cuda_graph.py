@@ -84,8 +84,10 @@ class GraphedStep:
         """Set `replay`; returns why that could not be done. The learner's buffers are as before."""
         before = [buffer.clone() for buffer in self.learner.buffers()]
 
+        inputs = self.inputs or []
+
         def work() -> Any:
-            return self.step(*self.inputs)
+            return self.step(*inputs)
 
         for _ in range(WARM_UPS):
             self._restore(before)

@@ -15,6 +15,8 @@ from trainers.templates import fill
 class TemplateFeatures(nn.Module):
     """The teacher: (K, D) normalised features of the generic template, whatever the image."""
 
+    text: Tensor
+
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         texts = fill(setup.dataset_template("generic"), setup.classnames)

@@ -15,6 +15,8 @@ from trainers.templates import fill
 class ZeroshotPrediction(nn.Module):
     """The teacher: zero-shot CLIP's probabilities (B, K) with the generic template, at a temperature."""
 
+    text: Tensor
+
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         self.temperature = setup.options.T

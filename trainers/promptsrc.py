@@ -46,10 +46,12 @@ class Lesson(NamedTuple):
 class FrozenTeacher(nn.Module):
     """Frozen CLIP on the same augmented images; its text features are the mean of raw features over 60 templates."""
 
+    text: Tensor
+
     def __init__(self, setup: Setup) -> None:
         super().__init__()
         texts = [fill(template, setup.classnames) for template in tables()["promptsrc_60"]]
-        features = sum(setup.clip.encode_texts(one) for one in texts) / len(texts)
+        features = sum((setup.clip.encode_texts(one) for one in texts), torch.tensor(0.0)) / len(texts)
         self.register_buffer("text", F.normalize(features, dim=-1), persistent=False)
 
     def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Lesson:

@@ -135,11 +135,10 @@ def build_released(setup: Setup) -> PromptLearner:
     options = setup.options
     prompts, corrections = maple.prompts(setup), surgery(setup)
     gram_shift = GramShift(options.PROMPT_DEPTH)
-    guided = options.SURGERY == "fs_guided"
 
     def grow(epoch: int, epochs: int) -> None:
         """After the epoch with index MAX_EPOCH // 3, the ratios grow with the prompts' norms."""
-        if guided and epoch == epochs // 3:
+        if corrections is not None and corrections.guided and epoch == epochs // 3:
             text, image = mean_gram_norms(Prompts(prompts.text(), prompts.vision()))
             corrections.text_alpha.value += 0.02 * text
             corrections.image_alpha.value += 0.005 * image

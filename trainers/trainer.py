@@ -1,6 +1,7 @@
 """The one Dassl trainer of all methods: builds a method's learner, takes its steps, evaluates, saves and loads it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,7 +33,7 @@ class StepResult(NamedTuple):
     text_shift: FeatureShift | None
 
 
-class PromptTrainer(ListenedTrainer):
+class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one of two Dassls
     """Trains any `Method`; `trainers.method.register` makes a subclass for each that does nothing but carry it.
 
     Attributes:
@@ -120,7 +121,7 @@ class PromptTrainer(ListenedTrainer):
         self.optim = build_optimizer(self.learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.method.folder, self.learner, self.optim, self.sched)
-        self.step = self.gradients
+        self.step: Callable[..., StepResult] = self.gradients
         if self.clip.device.type == "cuda" and cfg.MODEL.CUDA_GRAPH:
             self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
 
@@ -207,10 +208,10 @@ class PromptTrainer(ListenedTrainer):
         total = learner.gradients(losses, parameters, scaler.scale if scaler else _unscaled)
         accuracy = (output.logits.topk(1).indices.squeeze(1) == labels).float().mean() * 100
         shown = [function(output) for function in learner.shows.values()]
-        numbers = [total, accuracy, *losses.values(), *shown, size]
-        numbers = torch.stack([value.detach().reshape(()).float() for value in numbers])
-        shifts = [shift and shift.detach() for shift in (output.image_shift, output.text_shift)]
-        return StepResult(numbers, *shifts)
+        found = [total, accuracy, *losses.values(), *shown, size]
+        numbers = torch.stack([value.detach().reshape(()).float() for value in found])
+        image_shift, text_shift = (shift and shift.detach() for shift in (output.image_shift, output.text_shift))
+        return StepResult(numbers, image_shift, text_shift)
 
     def apply_gradients(self) -> None:
         """One step of the optimiser."""

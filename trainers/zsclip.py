@@ -1,5 +1,6 @@
 """Zero-shot CLIP: the hand-written template of the data set, or an ensemble of templates (arXiv 2103.00020)."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +14,8 @@ from trainers.templates import fill, tables
 def ensemble(clip: PromptedCLIP, templates: list[str], names: list[str]) -> Tensor:
     """(K, D) mean of the templates' normalised features, normalised again."""
     features = [clip.encode_texts(fill(template, names)) for template in templates]
-    return F.normalize(sum(F.normalize(one, dim=-1) for one in features) / len(features), dim=-1)
+    total = sum((F.normalize(one, dim=-1) for one in features), torch.tensor(0.0))
+    return F.normalize(total / len(features), dim=-1)
 
 
 def with_templates(templates: list[str]) -> PromptLearner:

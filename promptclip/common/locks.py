@@ -16,9 +16,10 @@ from typing import Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 UNKNOWN = "another process"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would have somebody's file overwritten
 
 # A record lock does not exclude its own process, and is lost when that opens and closes the file a second time.
 _held: dict[tuple[int, int, int], str] = {}  # (process, device, inode) of a locked file: its holder, in words
@@ -53,7 +54,7 @@ class Lock:
         while self._file is None:
             if ours := _held_here(self.path):
                 raise InUse(self.path, ours)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o644)
             locked = _lock(file)
             if locked is False:
                 os.close(file)
@@ -101,7 +102,7 @@ def holder(path: Path) -> str | None:
     if ours := _held_here(path):
         return ours
     try:
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_RDWR | NO_LINK)
     except OSError:
         return None
     try:

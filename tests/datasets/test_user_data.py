@@ -39,8 +39,8 @@ def test_class_names_of_a_file(load, tmp_path):
 
 def test_a_template(load, tmp_path):
     dataset = load("ImageFolder", three_parts(tmp_path), TEMPLATE="a cup of {}.")
-    assert dataset_template(dataset.cfg) == "a cup of {}."
-    assert dataset_template(load("ImageFolder", tmp_path).cfg) == "a photo of a {}."
+    assert dataset_template("ImageFolder", dataset.cfg.DATASET.TEMPLATE) == "a cup of {}."
+    assert dataset_template("ImageFolder", load("ImageFolder", tmp_path).cfg.DATASET.TEMPLATE) == "a photo of a {}."
 
 
 def test_one_folder_is_divided_once(load, tmp_path):

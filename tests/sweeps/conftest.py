@@ -13,7 +13,8 @@ from runs.checkpoint import identify
 
 import sweep
 from runs.record import begin_record, write_config, write_record
-from sweeps.plan import REPOSITORY, make_plan
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import read_spec, rows_of
 
 # Notes its output directory, looks up in BEHAVE (pattern, what, how often) what to do, and else leaves what the run

@@ -15,7 +15,8 @@ import torch
 from dassl.utils import load_checkpoint
 from PIL import Image
 
-from sweeps.plan import REPOSITORY, make_plan
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import read_spec, rows_of
 
 CLASSES = ("red noise", "green noise", "blue noise", "grey noise")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.plan import REPOSITORY, make_plan
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import SPECS, read_spec, rows_of
 
 
@@ -107,7 +108,7 @@ def test_an_option_without_effect_keeps_the_place(plan):
 def test_checkpoints_that_are_asked_for(plan):
     text = "{trainer: CoOp, dataset: emojinet, seed: 1, subset: base}"
     (usual,), (asked,) = plan(text).runs.values(), plan(text, "TRAIN.CHECKPOINT_FREQ=5").runs.values()
-    assert not usual.keeps and asked.keeps and asked.directory == usual.directory
+    assert not usual.keeps_all and asked.keeps_all and asked.directory == usual.directory
     assert asked.argv[asked.argv.index("TRAIN.CHECKPOINT_FREQ") + 1] == "5"
 
 

@@ -99,6 +99,14 @@ def test_a_file_that_is_taken_away(tmp_path, action):
     assert path.exists()  # it is somebody else's now
 
 
+def test_a_link_overwrites_nothing(tmp_path):
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic link"):
+        Lock(tmp_path / "lock").take()
+    assert (tmp_path / "precious").read_text() == "content"
+
+
 def test_nonsense_in_the_file_is_taken_over(tmp_path):
     for text in (b"", b"\xff\x00", b"[1]", b'{"host": []}', b"null", b"[" * 900):
         (tmp_path / "lock").write_bytes(text)
