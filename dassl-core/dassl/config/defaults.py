@@ -1,5 +1,7 @@
 """The defaults of every setting the engine knows; trainers add their own nodes below TRAINER."""
 
+from collections.abc import Callable
+
 from dassl.config.node import CfgNode as CN
 
 # Which images a training loader takes at a time
@@ -123,7 +125,5 @@ _C = CN(
     }
 )
 
-
-def get_cfg_default() -> CN:
-    """Return a fresh, changeable copy of the defaults."""
-    return _C.clone()
+get_cfg_default: Callable[[], CN] = _C.clone
+"""Returns a fresh, changeable copy of the defaults."""

@@ -16,7 +16,6 @@ from torchvision import transforms as T
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.data.transforms.transforms import normalize
 from dassl.utils.images import ImageCache, cores
 
 Transform = Callable | Sequence[Callable] | None
@@ -49,7 +48,7 @@ class DatasetWrapper(TorchDataset):
             T.ToTensor(),
         ]
         if "normalize" in cfg.INPUT.TRANSFORMS:
-            plain.append(normalize(cfg))
+            plain.append(T.Normalize(mean=list(cfg.INPUT.PIXEL_MEAN), std=list(cfg.INPUT.PIXEL_STD)))
         self.to_tensor = T.Compose(plain)
 
     def __len__(self) -> int:

@@ -163,14 +163,14 @@ class Saving:
             _set_rng(state)
 
     def restore_start_of_epoch(self) -> dict[str, Any] | None:
-        """Rewind the generators if the run resumes inside an epoch; return what `go_on_inside_epoch` needs, or None."""
+        """If the run resumes inside an epoch, rewind the generators and return what `resume_inside_epoch` needs."""
         step, self._step = self._step, None
         if step is not None:
             step = {**step, "rng": get_rng_state()}
             _set_rng(step["start_rng"])
         return step
 
-    def go_on_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
+    def resume_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
         """Take up generators, meters and listeners where the stopped run left them, its batches loaded again.
 
         Sums of a listener that is not there this time are left out. Raises CheckpointError.

@@ -134,7 +134,7 @@ class SimpleTrainer(TrainerBase):
         for self.batch_idx, batches in enumerate(steps):
             if resumed is not None:  # done before the run was stopped: loaded again only to draw the same order
                 if self.batch_idx + 1 == resumed["batches"]:
-                    self.go_on_inside_epoch(resumed, losses)
+                    self.resume_inside_epoch(resumed, losses)
                     resumed, end = None, time.time()
                 continue
             data_time.update(time.time() - end)

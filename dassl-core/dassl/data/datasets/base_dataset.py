@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from dassl.utils import Registry
@@ -21,6 +22,11 @@ class Datum:
     The attributes' names and this module's path are part of the format of few-shot caches, which are pickles.
     """
 
+    impath = property(attrgetter("_impath"), doc="Path of the image file.")
+    label = property(attrgetter("_label"), doc="Class, counted from 0.")
+    domain = property(attrgetter("_domain"), doc="Domain, counted from 0.")
+    classname = property(attrgetter("_classname"), doc="Name of the class.")
+
     def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
         if not isinstance(impath, str):
             raise TypeError(f"The image path of a Datum must be a string, not {type(impath).__name__}.")
@@ -28,26 +34,6 @@ class Datum:
         self._label = label
         self._domain = domain
         self._classname = classname
-
-    @property
-    def impath(self) -> str:
-        """Path of the image file."""
-        return self._impath
-
-    @property
-    def label(self) -> int:
-        """Class, counted from 0."""
-        return self._label
-
-    @property
-    def domain(self) -> int:
-        """Domain, counted from 0."""
-        return self._domain
-
-    @property
-    def classname(self) -> str:
-        """Name of the class."""
-        return self._classname
 
     def __repr__(self) -> str:
         return f"Datum({self._impath!r}, label={self._label}, domain={self._domain}, classname={self._classname!r})"
@@ -62,6 +48,14 @@ class DatasetBase:
     dataset_dir = ""  # folder below DATASET.ROOT
     domains: Sequence[str] = ()
 
+    train_x = property(attrgetter("_train_x"), doc="Labelled training items.")
+    train_u = property(attrgetter("_train_u"), doc="Unlabelled training items, if any.")
+    val = property(attrgetter("_val"), doc="Validation items, if any.")
+    test = property(attrgetter("_test"), doc="Test items.")
+    lab2cname = property(attrgetter("_lab2cname"), doc="Class name of every label.")
+    classnames = property(attrgetter("_classnames"), doc="Class names in the order of their labels.")
+    num_classes = property(attrgetter("_num_classes"), doc="The largest label + 1.")
+
     def __init__(
         self,
         train_x: Sequence[Datum] | None = None,
@@ -75,41 +69,6 @@ class DatasetBase:
         self._test = test
         self._num_classes = self.get_num_classes(train_x or [])
         self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
-
-    @property
-    def train_x(self) -> Sequence[Datum]:
-        """Labelled training items."""
-        return self._train_x
-
-    @property
-    def train_u(self) -> Sequence[Datum] | None:
-        """Unlabelled training items, if any."""
-        return self._train_u
-
-    @property
-    def val(self) -> Sequence[Datum] | None:
-        """Validation items, if any."""
-        return self._val
-
-    @property
-    def test(self) -> Sequence[Datum]:
-        """Test items."""
-        return self._test
-
-    @property
-    def lab2cname(self) -> dict[int, str]:
-        """Class name of every label."""
-        return self._lab2cname
-
-    @property
-    def classnames(self) -> list[str]:
-        """Class names in the order of their labels."""
-        return self._classnames
-
-    @property
-    def num_classes(self) -> int:
-        """The largest label + 1."""
-        return self._num_classes
 
     @staticmethod
     def get_num_classes(data_source: Sequence[Datum]) -> int:

@@ -1,6 +1,6 @@
 """Builds the transforms between an image file and a model's input, from cfg.INPUT."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,26 +17,34 @@ INTERPOLATION_MODES = {
     "nearest": T.InterpolationMode.NEAREST,
 }
 
-CHOICES = (
-    "random_translation",
-    "random_crop",
-    "random_resized_crop",
-    "center_crop",
-    "random_flip",
-    "imagenet_policy",
-    "cifar10_policy",
-    "svhn_policy",
-    "randaugment",
-    "randaugment_fixmatch",
-    "randaugment2",
-    "colorjitter",
-    "randomgrayscale",
-    "gaussian_blur",
-    "cutout",
-    "normalize",
-    "gaussian_noise",
-    "instance_norm",
-)
+# What a training transform is made of, in the order of application, whatever the order of INPUT.TRANSFORMS.
+# c is cfg.INPUT, size (H, W), mode the interpolation.
+STEPS: dict[str, Callable[[Any, tuple[int, int], T.InterpolationMode], Any]] = {
+    "random_translation": lambda c, size, mode: Random2DTranslation(size, interpolation=mode),
+    "random_crop": lambda c, size, mode: T.RandomCrop(size, padding=c.CROP_PADDING),
+    "random_resized_crop": lambda c, size, mode: T.RandomResizedCrop(
+        size, scale=tuple(c.RRCROP_SCALE), interpolation=mode
+    ),
+    "center_crop": lambda c, size, mode: T.CenterCrop(size),
+    "random_flip": lambda c, size, mode: T.RandomHorizontalFlip(),
+    "imagenet_policy": lambda c, size, mode: T.AutoAugment(T.AutoAugmentPolicy.IMAGENET),
+    "cifar10_policy": lambda c, size, mode: T.AutoAugment(T.AutoAugmentPolicy.CIFAR10),
+    "svhn_policy": lambda c, size, mode: T.AutoAugment(T.AutoAugmentPolicy.SVHN),
+    "randaugment": lambda c, size, mode: T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M),
+    "randaugment_fixmatch": lambda c, size, mode: RandAugmentFixMatch(c.RANDAUGMENT_N),
+    "randaugment2": lambda c, size, mode: RandAugmentSometimes(c.RANDAUGMENT_N),
+    "colorjitter": lambda c, size, mode: T.ColorJitter(
+        c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H
+    ),
+    "randomgrayscale": lambda c, size, mode: T.RandomGrayscale(p=c.RGS_P),
+    "gaussian_blur": lambda c, size, mode: T.RandomApply([T.GaussianBlur(c.GB_K)], p=c.GB_P),
+    "totensor": lambda c, size, mode: T.ToTensor(),
+    "cutout": lambda c, size, mode: Cutout(c.CUTOUT_N, c.CUTOUT_LEN),
+    "normalize": lambda c, size, mode: T.Normalize(mean=list(c.PIXEL_MEAN), std=list(c.PIXEL_STD)),
+    "gaussian_noise": lambda c, size, mode: GaussianNoise(c.GN_MEAN, c.GN_STD),
+    "instance_norm": lambda c, size, mode: InstanceNormalization(),
+}
+CHOICES = tuple(name for name in STEPS if name != "totensor")
 
 
 def build_transform(cfg: Any, is_train: bool = True, choices: Sequence[str] | None = None) -> T.Compose | None:
@@ -62,56 +70,16 @@ def build_transform(cfg: Any, is_train: bool = True, choices: Sequence[str] | No
     return T.Compose(steps)
 
 
-def normalize(cfg: Any) -> T.Normalize:
-    """Return the normalisation by INPUT.PIXEL_MEAN and INPUT.PIXEL_STD."""
-    return T.Normalize(mean=list(cfg.INPUT.PIXEL_MEAN), std=list(cfg.INPUT.PIXEL_STD))
+def _test_steps(cfg: Any, choices: Sequence[str]) -> list:
+    c, size, mode = cfg.INPUT, tuple(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+    last = [STEPS[name](c, size, mode) for name in ("normalize", "instance_norm") if name in choices]
+    return [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor(), *last]
 
 
-def _test_steps(cfg: Any, choices: list[str]) -> list:
-    size = tuple(cfg.INPUT.SIZE)
-    steps = [
-        T.Resize(max(size), interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]),
-        T.CenterCrop(size),
-        T.ToTensor(),
-    ]
-    if "normalize" in choices:
-        steps.append(normalize(cfg))
-    if "instance_norm" in choices:
-        steps.append(InstanceNormalization())
-    return steps
-
-
-def _train_steps(cfg: Any, choices: list[str]) -> list:
-    """Return the chosen steps; their order is fixed, whatever the order of the choices."""
-    c = cfg.INPUT
-    size = tuple(c.SIZE)
-    mode = INTERPOLATION_MODES[c.INTERPOLATION]
-    policy = T.AutoAugmentPolicy
-    makers = {
-        "random_translation": lambda: Random2DTranslation(size, interpolation=mode),
-        "random_crop": lambda: T.RandomCrop(size, padding=c.CROP_PADDING),
-        "random_resized_crop": lambda: T.RandomResizedCrop(size, scale=tuple(c.RRCROP_SCALE), interpolation=mode),
-        "center_crop": lambda: T.CenterCrop(size),
-        "random_flip": lambda: T.RandomHorizontalFlip(),
-        "imagenet_policy": lambda: T.AutoAugment(policy.IMAGENET),
-        "cifar10_policy": lambda: T.AutoAugment(policy.CIFAR10),
-        "svhn_policy": lambda: T.AutoAugment(policy.SVHN),
-        "randaugment": lambda: T.RandAugment(c.RANDAUGMENT_N, c.RANDAUGMENT_M),
-        "randaugment_fixmatch": lambda: RandAugmentFixMatch(c.RANDAUGMENT_N),
-        "randaugment2": lambda: RandAugmentSometimes(c.RANDAUGMENT_N),
-        "colorjitter": lambda: T.ColorJitter(c.COLORJITTER_B, c.COLORJITTER_C, c.COLORJITTER_S, c.COLORJITTER_H),
-        "randomgrayscale": lambda: T.RandomGrayscale(p=c.RGS_P),
-        "gaussian_blur": lambda: T.RandomApply([T.GaussianBlur(c.GB_K)], p=c.GB_P),
-        "totensor": lambda: T.ToTensor(),
-        "cutout": lambda: Cutout(c.CUTOUT_N, c.CUTOUT_LEN),
-        "normalize": lambda: normalize(cfg),
-        "gaussian_noise": lambda: GaussianNoise(c.GN_MEAN, c.GN_STD),
-        "instance_norm": lambda: InstanceNormalization(),
-    }
-    steps: list = []
-    if not {"random_crop", "random_resized_crop"} & set(choices):
-        steps.append(T.Resize(size, interpolation=mode))
-    return steps + [make() for name, make in makers.items() if name == "totensor" or name in choices]
+def _train_steps(cfg: Any, choices: Sequence[str]) -> list:
+    c, size, mode = cfg.INPUT, tuple(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+    first = [] if {"random_crop", "random_resized_crop"} & set(choices) else [T.Resize(size, interpolation=mode)]
+    return first + [make(c, size, mode) for name, make in STEPS.items() if name == "totensor" or name in choices]
 
 
 # The transforms that torchvision lacks. All randomness is drawn from torch's generator.
