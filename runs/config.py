@@ -97,8 +97,6 @@ def default_config() -> CfgNode:
     for room in (datasets, trainers):
         if hasattr(room, "extend_cfg"):
             room.extend_cfg(cfg)
-    if "SUBSAMPLE_CLASSES" not in cfg.DATASET:
-        cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     if "CHECKPOINTING" not in cfg.MODEL:
         cfg.MODEL.CHECKPOINTING, cfg.MODEL.CUDA_GRAPH = "auto", True
     # What the record holds besides the result (docs/records.md); none of it changes a result
@@ -291,12 +289,22 @@ def check_names(cfg: CfgNode) -> None:
         raise KeyError(unknown("trainer (--trainer)", cfg.TRAINER.NAME, methods))
     if cfg.DATASET.NAME not in data_sets:
         raise KeyError(unknown("data set (DATASET.NAME in --dataset-config-file)", cfg.DATASET.NAME, data_sets))
+    data_label(cfg)
     flat = flatten(cfg)
     for key, choices in CHOICES.items():
         if key in flat and flat[key] not in choices:
             raise ValueError(unknown(f"choice of {key}", flat[key], choices))
     if is_prompt_method(cfg.TRAINER.NAME):
         check_backbone(cfg.MODEL.BACKBONE.NAME)
+
+
+def data_label(cfg: CfgNode) -> str:
+    """What records call the run's data set: its registered name, or that of one's own images.
+
+    Raises ValueError for a DATASET.LABEL that is no name.
+    """
+    label_of = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "label_of", None)
+    return cfg.DATASET.NAME if label_of is None else label_of(cfg)
 
 
 def is_prompt_method(trainer: str) -> bool:
@@ -315,7 +323,11 @@ def check_places(cfg: CfgNode) -> None:
     """Refuse a data root that does not exist and an output directory without a name."""
     if not cfg.OUTPUT_DIR.strip():
         raise ValueError("OUTPUT_DIR is empty; name the directory of this run (--output-dir).")
-    root = cfg.DATASET.ROOT
+    check_data_root(cfg.DATASET.ROOT)
+
+
+def check_data_root(root: str) -> None:
+    """Refuse a data root that does not exist."""
     if root and not Path(root).is_dir():
         raise FileNotFoundError(
             f"There is no data root {root} (--root): it must be a directory that holds one directory a data set, "

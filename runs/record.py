@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from promptclip.common.files import write_atomically
 from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
-from runs.config import default_config, trainer_defaults
+from runs.config import data_label, default_config, trainer_defaults
 
 SCHEMA = 2
 
@@ -42,8 +42,17 @@ WITHOUT_EFFECT = frozenset(
         "VERSION",
     }
 )
-# Keys in which the runs of one experiment (one row of a table) differ.
-WITHIN_EXPERIMENT = frozenset({"DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES", "SEED"})
+# Keys in which the runs of one experiment (one row of a table) differ: which data, which classes, which seed.
+WITHIN_EXPERIMENT = frozenset(
+    {
+        "DATASET.LABEL",
+        "DATASET.LIST",
+        "DATASET.NAME",
+        "DATASET.ROOT",
+        "DATASET.SUBSAMPLE_CLASSES",
+        "SEED",
+    }
+)
 # Beginnings of the keys that matter to a training alone, besides the method's own options that do.
 FOR_TRAINING = (
     *("OPTIM.", "TRAIN.", "DATALOADER.TRAIN_", "DATALOADER.K_TRANSFORMS", "DATALOADER.RETURN_IMG0"),
@@ -226,14 +235,14 @@ def begin_record(
     """
     training = {} if checkpoint is None else training_settings(Path(checkpoint["directory"]))
     trained_epochs = None if checkpoint is None else checkpoint["epoch"]
-    source = text_of(training, "DATASET.NAME")
+    source = training_data(training)
     return {
         "schema": SCHEMA,
         "complete": False,
         "mode": mode,
         "protocol": protocol(cfg, source),
         "trainer": cfg.TRAINER.NAME,
-        "dataset": cfg.DATASET.NAME,
+        "dataset": data_label(cfg),
         "source_dataset": source,
         "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
         "shots": number_of(training, "DATASET.NUM_SHOTS", cfg.DATASET.NUM_SHOTS),
@@ -251,7 +260,7 @@ def protocol(cfg: CfgNode, source: str | None) -> str:
     """Which of the field's experiments the run is part of; `source` is the data set of an evaluated checkpoint."""
     if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         return "base2new"
-    return "fewshot" if source in (None, cfg.DATASET.NAME) else "cross_dataset"
+    return "fewshot" if source in (None, data_label(cfg)) else "cross_dataset"
 
 
 # ---- the checkpoint that an evaluation reads (--model-dir, --load-epoch) ----
@@ -298,10 +307,15 @@ def training_settings(model_dir: Path) -> dict[str, Any]:
     return flatten(content) if isinstance(content, dict) else {}
 
 
-def text_of(settings: dict[str, Any], key: str) -> str | None:
-    """A setting if it is a text, else None."""
-    value = settings.get(key)
-    return value if isinstance(value, str) else None
+def training_data(training: dict[str, Any]) -> str | None:
+    """What records call the data set of a training, by its flattened configuration; None where that does not say."""
+    data = {key: training.get(f"DATASET.{key}", "") for key in ("NAME", "ROOT", "LIST", "LABEL")}
+    if not data["NAME"] or not all(isinstance(value, str) for value in data.values()):
+        return None
+    try:
+        return data_label(CfgNode({"DATASET": data}))
+    except (KeyError, ValueError):
+        return data["NAME"]  # it is not registered any more
 
 
 def number_of(settings: dict[str, Any], key: str, otherwise: int) -> int:

@@ -91,6 +91,8 @@ class Run:
             results["accuracy"] = accuracy
         if self.cfg.TEST.get("SKIP_BROKEN", False):
             results["broken_images"] = len(self.trainer.broken_images)
+        dataset = self.trainer.dm.dataset
+        results["short_classes"] = None if self.args.eval_only else getattr(dataset, "short_classes", None)
         self.directory.check()
         evaluation.write(self.directory.path)
         results |= self.determinism.record() | peak_memory(self.determinism.cuda)

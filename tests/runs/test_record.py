@@ -5,6 +5,7 @@ import io
 import math
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +121,30 @@ def test_protocol_and_source(perform, tmp_path, monkeypatch):
     (tmp_path / "trained/config.yaml").unlink()  # as beside a published checkpoint
     found = perform(tmp_path / "unknown", *checkpoint, "DATASET.NAME", "Other").record
     assert (found["protocol"], found["source_dataset"]) == ("fewshot", None)
+
+
+def test_images_of_ones_own_have_a_name(perform, command, tmp_path):
+    """Two folders are two data sets, of one experiment; classes with fewer images than shots are told."""
+    source = Path(command[command.index("--root") + 1])
+    for name in ("mine", "yours"):
+        for part, numbers in (("train", (1, 2, 3)), ("test", (6, 7))):
+            for label, kind in enumerate(("red", "green")):
+                folder = tmp_path / name / part / kind
+                folder.mkdir(parents=True)
+                for number in numbers[: None if label else 2]:
+                    (folder / f"{number}.png").write_bytes((source / f"{label}_{number}.png").read_bytes())
+    own = (*SHORT, "DATASET.NAME", "ImageFolder", "DATASET.NUM_SHOTS", "3", "DATASET.ROOT")
+    trained = perform(tmp_path / "trained", *own, str(tmp_path / "mine")).record
+    assert (trained["dataset"], trained["source_dataset"], trained["protocol"]) == ("mine", None, "fewshot")
+    assert trained["short_classes"] == {"red": 2}
+    checkpoint = ("--eval-only", "--model-dir", str(tmp_path / "trained"), "--load-epoch", "1")
+    other = perform(tmp_path / "other", *checkpoint, *own, str(tmp_path / "yours")).record
+    assert (other["dataset"], other["source_dataset"], other["protocol"]) == ("yours", "mine", "cross_dataset")
+    assert (other["experiment"], other["short_classes"]) == (trained["experiment"], None)
+    again = perform(tmp_path / "again", *checkpoint, *own, str(tmp_path / "mine")).record
+    assert (again["dataset"], again["source_dataset"], again["protocol"]) == ("mine", "mine", "fewshot")
+    named = perform(tmp_path / "named", *own, str(tmp_path / "mine"), "DATASET.LABEL", "ours").record
+    assert (named["dataset"], named["experiment"]) == ("ours", trained["experiment"])
 
 
 def test_versions_are_the_installed_ones():
