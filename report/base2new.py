@@ -1,171 +1,132 @@
-"""Tables 1, 4 and 5: accuracy on base and new classes and their harmonic mean, a data set a block, their average first.
+"""Tables 1, 4 and 5: accuracy on base and new classes and their harmonic mean, first averaged over all data sets.
 
-Table 4 is RESTORE as lambda_fs varies, Table 5 as its surgery does: the same numbers of other rows.
+Table 4 is RESTORE as lambda_fs varies, Table 5 as its surgery does: the same numbers of other methods.
 """
 
+from collections import defaultdict
+from dataclasses import replace
 from statistics import fmean
 
 from report import published
-from report.model import Block, Cell, Line, Table, cell, count_seeds, mark_best
+from report.methods import MethodRuns, listed, listed_only
+from report.model import Block, Cell, Scores, Table, TableRow, combine, harmonic_mean
 from report.names import dataset_order, shown
-from report.records import Record
-from report.rows import Row, from_sweep, named_rows
-from report.statistics import harmonic_mean, per_seed
-from report.sweeps import Sweep
+from report.records import finite
+from report.sweeps import SweepRecord
 
-COLUMNS = ["base", "new", "H"]
+SUBSETS = ("base", "new")
+COLUMNS = [*SUBSETS, "H"]
 SURGERY = {"none": "L^fs only", "fixed": "+ fixed surgery", "fs_guided": "+ FS-guided surgery"}
+TITLES = {1: "Base-to-new generalisation", 4: "The weight of the feature-shift loss, λ_fs", 5: "Surgery"}
 
 
-def tables(rows: list[Row], sweeps: list[Sweep], number: int) -> list[Table]:
+def tables(methods: list[MethodRuns], sweeps: list[SweepRecord], number: int) -> list[Table]:
     """Table 1, 4 or 5, one for each backbone and number of shots; none if no run belongs in it."""
-    there = [row for row in rows if any(record.protocol == "base2new" for record in row.records)]
-    found = []
-    for setting, members in settings(there):
-        named = CHOICE[number](members, sweeps)
-        blocks = blocks_of(named, number)
-        if blocks:
-            found.append(Table(number, TITLES[number], setting, blocks, notes(number, blocks)))
-    return found
+    there = [method for method in methods if any(record.protocol == "base2new" for record in method.records)]
+    choose = {1: all_methods, 4: by_weight, 5: by_surgery}[number]
+    made = [(setting, blocks_of(choose(members, sweeps), number)) for setting, members in settings(there)]
+    return [Table(number, TITLES[number], setting, blocks, notes(blocks)) for setting, blocks in made if blocks]
 
 
-def settings(rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    """("ViT-B/16, 16 shots a class", rows) of rows that compare; zero-shot stands in each with its backbone."""
-    pairs = {(row.backbone, row.shots) for row in rows if not row.zero_shot}
-    alone = {(row.backbone, None) for row in rows} - {(backbone, None) for backbone, _ in pairs}
+def settings(methods: list[MethodRuns]) -> list[tuple[str, list[MethodRuns]]]:
+    """("ViT-B/16, 16 shots a class", methods) of those that compare; zero-shot stands in each with its backbone."""
+    pairs = {(method.backbone, method.shots) for method in methods if not method.zero_shot}
+    alone = {(method.backbone, None) for method in methods} - {(backbone, None) for backbone, _ in pairs}
     found = []
     for backbone, shots in sorted(pairs | alone, key=lambda pair: (pair[0], pair[1] or 0)):
-        members = [row for row in rows if row.backbone == backbone and (row.zero_shot or row.shots == shots)]
+        members = [one for one in methods if one.backbone == backbone and (one.zero_shot or one.shots == shots)]
         how_many = "" if shots is None or shots < 1 else f"{shots} shot{'s' if shots > 1 else ''} a class"
         found.append((", ".join(filter(None, (backbone, how_many))), members))
     return found
 
 
-def all_methods(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+def all_methods(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
     """Table 1: every method; an ablation's variants only if there is nothing else."""
-    return named_rows(rows, sweeps, "table1") or [(row.label, row) for row in rows]
+    return listed(methods, sweeps, "table1") or methods
 
 
-def by_weight(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+def by_weight(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
     """Table 4: the rows of its sweep, else the variants of RESTORE that differ in FS_WEIGHT alone, by weight."""
-    own = from_sweep(rows, sweeps, "table4")
-    varied = sorted(variants(rows, "FS_WEIGHT"), key=lambda row: (row.trainer, float(row.option("FS_WEIGHT"))))
-    return own or [(f"{row.trainer}, λ_fs = {row.option('FS_WEIGHT')}", row) for row in varied]
+    varied = [one for one in variants(methods, "FS_WEIGHT") if finite(one.option("FS_WEIGHT")) is not None]
+    varied.sort(key=lambda one: (one.trainer, one.option("FS_WEIGHT")))
+    named = [replace(one, label=f"{one.trainer}, λ_fs = {one.option('FS_WEIGHT')}") for one in varied]
+    return listed_only(methods, sweeps, "table4") or named
 
 
-def by_surgery(rows: list[Row], sweeps: list[Sweep]) -> list[tuple[str, Row]]:
+def by_surgery(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
     """Table 5: the rows of its sweep, else the variants of RESTORE that differ in SURGERY alone."""
-    own = from_sweep(rows, sweeps, "table5")
-    arms = [row for row in variants(rows, "SURGERY") if row.option("SURGERY") in SURGERY]
-    arms.sort(key=lambda row: (row.trainer, list(SURGERY).index(row.option("SURGERY"))))
-    return own or [(f"{row.trainer}, {SURGERY[row.option('SURGERY')]}", row) for row in arms]
+    order = list(SURGERY)
+    varied = [one for one in variants(methods, "SURGERY") if one.option("SURGERY") in order]
+    varied.sort(key=lambda one: (one.trainer, order.index(one.option("SURGERY"))))
+    named = [replace(one, label=f"{one.trainer}, {SURGERY[one.option('SURGERY')]}") for one in varied]
+    return listed_only(methods, sweeps, "table5") or named
 
 
-def variants(rows: list[Row], option: str) -> list[Row]:
-    """Rows of RESTORE that have a sibling with another value of `option` and everything else alike."""
-    families: dict[tuple, list[Row]] = {}
-    for row in rows:
-        if row.option("FS_WEIGHT") is None or row.option("SURGERY") is None:
-            continue
-        name = f"TRAINER.{row.trainer.upper()}."
-        rest = {key: value for key, value in row.config.items() if key.startswith(("OPTIM.", name))}
-        rest.pop(f"{name}{option}")
-        families.setdefault((row.trainer, repr(sorted(rest.items()))), []).append(row)
-    return [row for family in families.values() if len(family) > 1 for row in family]
+def variants(methods: list[MethodRuns], option: str) -> list[MethodRuns]:
+    """Those of RESTORE that have a sibling with another value of `option` and everything else the same."""
+    siblings = defaultdict(list)
+    for method in methods:
+        if method.option("FS_WEIGHT") is not None and method.option("SURGERY") is not None:
+            own = f"TRAINER.{method.trainer.upper()}."
+            rest = {key: value for key, value in method.config.items() if key.startswith(("OPTIM.", own))}
+            rest.pop(f"{own}{option}")
+            siblings[method.trainer, repr(sorted(rest.items()))].append(method)
+    return [method for members in siblings.values() if len(members) > 1 for method in members]
 
 
-CHOICE = {1: all_methods, 4: by_weight, 5: by_surgery}
-TITLES = {
-    1: "Base-to-new generalisation",
-    4: "The weight of the feature-shift loss, λ_fs",
-    5: "Surgery",
-}
+def blocks_of(methods: list[MethodRuns], number: int) -> list[Block]:
+    """A block for each data set and, if there are several, their average before them."""
+    halves = {one.dataset for method in methods for one in method.finished if one.subset in SUBSETS}
+    datasets = sorted(halves, key=dataset_order)
+    blocks = []
+    if len(datasets) > 1:
+        rows = [row_of(method, datasets, number) for method in methods]
+        blocks.append(Block(f"Average over {len(datasets)} data sets", COLUMNS, rows))
+    for dataset in datasets:
+        begun = [
+            method
+            for method in methods
+            if any(one.dataset == dataset and one.subset in SUBSETS for one in method.records)
+        ]
+        blocks.append(Block(shown(dataset), COLUMNS, [row_of(method, [dataset], number) for method in begun]))
+    return blocks
 
 
-def blocks_of(named: list[tuple[str, Row]], number: int) -> list[Block]:
-    """A block a data set, and, if there are several, their average before them."""
-    datasets = sorted(
-        {one.dataset for _, row in named for one in row.finished if one.subset in ("base", "new")}, key=dataset_order
-    )
-    single = [Block(shown(dataset), COLUMNS, lines(named, dataset, number)) for dataset in datasets]
-    average = Block(f"Average over {len(datasets)} data sets", COLUMNS, averages(named, datasets, number))
-    return [mark_best(block) for block in ([average] if len(datasets) > 1 else []) + single]
+def row_of(method: MethodRuns, datasets: list[str], number: int) -> TableRow:
+    """Base, new and H, averaged over the data sets per seed, for the seeds that have every one of them."""
+    base, new = (method.average(datasets, subset) for subset in SUBSETS)
+    scores = (base, new, combine(harmonic_mean, base, new))
+    printed = published_numbers(method, [shown(dataset) for dataset in datasets], number)
+    complete = sum(all(method.average([dataset], subset).n for subset in SUBSETS) for dataset in datasets)
+    seeds = count_seeds(base, new, method.unfinished(datasets, SUBSETS))
+    if complete < len(datasets) > 1:
+        seeds += f" ({complete}/{len(datasets)})"
+    return TableRow(method, [Cell(one, printed[column]) for column, one in zip(COLUMNS, scores, strict=True)], seeds)
 
 
-def lines(named: list[tuple[str, Row]], dataset: str, number: int) -> list[Line]:
-    """The rows on one data set; a row that never began there is left out."""
-    found = []
-    for name, row in named:
-        if not any(one.dataset == dataset and one.subset in ("base", "new") for one in row.records):
-            continue
-        runs = {subset: row.runs(dataset, subset) for subset in ("base", "new")}
-        values = {subset: {seed: one.accuracy for seed, one in part.items()} for subset, part in runs.items()}
-        printed = {metric: published.look_up(number, row, shown(dataset), metric) for metric in COLUMNS}
-        cells = three(values["base"], values["new"], *(list(part.values()) for part in runs.values()), printed)
-        waiting = row.unfinished([dataset], ["base", "new"])
-        found.append(Line(name, row, cells, count_seeds({key: set(part) for key, part in runs.items()}, waiting)))
-    return found
+def count_seeds(base: Scores, new: Scores, unfinished: int) -> str:
+    """How many seeds stand behind a row: one number if both halves have the same ones."""
+    same = set(base.values) == set(new.values)
+    counted = f"{base.n}" if same else f"{base.n} base, {new.n} new"
+    return counted + (f" (+{unfinished} unfinished)" if unfinished else "")
 
 
-def three(
-    base: dict[int, float],
-    new: dict[int, float],
-    base_runs: list[Record],
-    new_runs: list[Record],
-    printed: dict[str, float | None],
-) -> list[Cell]:
-    """The cells base, new and H, the harmonic mean taken per seed."""
-    both = per_seed(lambda pair: harmonic_mean(*pair), base, new)
-    behind = [one for one in base_runs + new_runs if one.seed in both]
-    return [
-        cell(base, base_runs, printed["base"]),
-        cell(new, new_runs, printed["new"]),
-        cell(both, behind, printed["H"]),
-    ]
-
-
-def averages(named: list[tuple[str, Row]], datasets: list[str], number: int) -> list[Line]:
-    """The average over all data sets, per seed and for the seeds that have every one of them."""
-    found = []
-    for name, row in named:
-        runs = {subset: [row.runs(dataset, subset) for dataset in datasets] for subset in ("base", "new")}
-        values = {
-            subset: per_seed(fmean, *({seed: one.accuracy for seed, one in part.items()} for part in parts))
-            for subset, parts in runs.items()
-        }
-        behind = {
-            subset: [one for part in parts for seed, one in part.items() if seed in values[subset]]
-            for subset, parts in runs.items()
-        }
-        printed = published_average(row, datasets, number)
-        cells = three(values["base"], values["new"], behind["base"], behind["new"], printed)
-        complete = sum(all(parts) for parts in zip(*runs.values(), strict=True))
-        waiting = row.unfinished(datasets, ["base", "new"])
-        seeds = count_seeds({key: set(part) for key, part in values.items()}, waiting)
-        if complete < len(datasets):
-            seeds += f" ({complete}/{len(datasets)})"
-        found.append(Line(name, row, cells, seeds))
-    return found
-
-
-def published_average(row: Row, datasets: list[str], number: int) -> dict[str, float | None]:
-    """The published average over the same data sets: the printed one over all eleven, else taken here."""
-    names = [shown(dataset) for dataset in datasets]
-    if set(names) == published.eleven():
-        return {metric: published.look_up(number, row, "Average11", metric) for metric in COLUMNS}
-    each = {metric: [published.look_up(number, row, name, metric) for name in names] for metric in ("base", "new")}
+def published_numbers(method: MethodRuns, names: list[str], number: int) -> dict[str, float | None]:
+    """What is published of the data sets called `names`: the printed average over all eleven, else taken here."""
+    whole = names[0] if len(names) == 1 else "Average11" if set(names) == published.eleven() else None
+    if whole:
+        return {metric: published.look_up(number, method, whole, metric) for metric in COLUMNS}
+    each = {metric: [published.look_up(number, method, name, metric) for name in names] for metric in SUBSETS}
     if any(value is None for values in each.values() for value in values):
         return dict.fromkeys(COLUMNS)
-    base, new = fmean(each["base"]), fmean(each["new"])
-    return {"base": base, "new": new, "H": harmonic_mean(base, new)}
+    base, new = (fmean(values) for values in each.values())
+    return {"base": base, "new": new, "H": harmonic_mean([base, new])}
 
 
-def notes(number: int, blocks: list[Block]) -> list[str]:
+def notes(blocks: list[Block]) -> list[str]:
     """How the numbers were made."""
-    said = ["H: harmonic mean of base and new, per seed, then averaged."]
-    if len(blocks) > 1:
-        said.append(
-            "Average: per seed over the data sets, for seeds that have all of them; its H is the harmonic mean of the "
-            "two averages, as in the papers."
-        )
-    return said
+    average = (
+        "Average: per seed over the data sets, for seeds that have all of them; its H is the harmonic mean of the "
+        "two averages, as in the papers."
+    )
+    return ["H: harmonic mean of base and new, per seed, then averaged.", *[average] * (len(blocks) > 1)]

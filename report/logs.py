@@ -5,40 +5,99 @@ Accuracies have the one decimal that is printed there.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from parse_test_res import TESTED, TRAINED, find_result
 from report.names import registered_name
 
+TRAINED = ("Finish training", "Finished training")  # Dassl's line, and that of some repositories
+TESTED = ("=> result",)
 HEAD = 100_000
 """Characters in which arguments and configuration stand."""
+LONGEST = 10_000
+"""Characters of a line that are looked at in one piece."""
+CONFIGURED = {
+    "trainer": ("TRAINER.NAME", str),
+    "dataset": ("DATASET.NAME", str),
+    "subset": ("DATASET.SUBSAMPLE_CLASSES", str),
+    "seed": ("SEED", int),
+    "shots": ("DATASET.NUM_SHOTS", int),
+    "backbone": ("MODEL.BACKBONE.NAME", str),
+}
+"""What a configuration says of a run."""
+
+
+def find_result(run: Path, keyword: str, signals: tuple[str, ...]) -> tuple[Path, float] | None:
+    """The log of directory `run` that holds its result, and the result.
+
+    That is log.txt. A run that was interrupted and resumed ends in log.txt-<time>; those are asked, newest first, only
+    if log.txt itself has no result.
+
+    Args:
+        keyword: the metric, such as accuracy.
+        signals: the lines of which one precedes the result: TRAINED or TESTED.
+    """
+    for log in [run / "log.txt", *sorted(run.glob("log.txt-*"), reverse=True)]:
+        result = read_result(log, keyword, signals) if log.is_file() else None
+        if result is not None:
+            return log, result
+    return None
+
+
+def read_result(log: Path, keyword: str, signals: tuple[str, ...]) -> float | None:
+    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none."""
+    pattern = re.compile(rf"\* {re.escape(keyword)}: ([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)%")
+    reached, result = False, None
+    with log.open(encoding="utf-8", errors="replace") as file:
+        while line := file.readline(LONGEST):
+            reached = reached or line.strip() in signals
+            match = pattern.search(line) if reached else None
+            if match:
+                result = float(match[1])
+    return result
 
 
 def read_logs(output: Path) -> Iterator[dict[str, Any]]:
-    """The attributes of a `Record` for each directory below `output` that has a log with a result but no record."""
+    """The attributes of a `RunRecord` for each directory below `output` that has a log with a result but no record.
+
+    A log that cannot be read, or whose result is impossible, is left out and named on stderr.
+    """
     for log in sorted(output.rglob("log.txt")):
         run = log.parent
-        if not (run / "metrics.json").exists():
+        if (run / "metrics.json").exists():
+            continue
+        try:
             facts = read_run(run, output)
-            if facts:
-                yield facts
+        except OSError as error:
+            print(f"{log} cannot be read ({error.strerror or error}), left out", file=sys.stderr)
+            continue
+        if facts and not 0 <= facts["accuracy"] <= 100:
+            print(f"{log} has an impossible accuracy, left out", file=sys.stderr)
+        elif facts:
+            yield facts
 
 
 def read_run(run: Path, output: Path) -> dict[str, Any] | None:
     """One run's attributes; None if it has come to no result, or is not told apart by log or path."""
-    with (run / "log.txt").open(encoding="utf-8", errors="replace") as file:
+    log = run / "log.txt"
+    if not log.is_file():
+        raise OSError("it is no file")
+    with log.open(encoding="utf-8", errors="replace") as file:
         head = file.read(HEAD)
     config = configuration(head)
     training = "\nepoch [" in head or "eval_only: False" in head
     found = find_result(run, "accuracy", TRAINED if training else TESTED)
-    facts = by_path(run, output) | by_config(config)
+    configured = {
+        name: config.get(key) for name, (key, kind) in CONFIGURED.items() if isinstance(config.get(key), kind)
+    }
+    facts = by_path(run, output) | {name: value for name, value in configured.items() if value != ""}
     if found is None or not {"trainer", "dataset"} <= facts.keys():
         return None
-    loaded = re.search(r"^load_epoch: (\d+)$", head, flags=re.MULTILINE)
+    loaded = re.search(r"^load_epoch: (\d{1,9})$", head, flags=re.MULTILINE)
     epoch = config.get("OPTIM.MAX_EPOCH") if training else int(loaded[1]) if loaded else None
     return {
         "path": run,
@@ -47,8 +106,8 @@ def read_run(run: Path, output: Path) -> dict[str, Any] | None:
         **facts,
         "accuracy": found[1],
         "mode": "train" if training else "eval",
-        "epoch": epoch,
-        "source": source(head, facts["dataset"]),
+        "epoch": epoch if isinstance(epoch, int) else None,
+        "source": source(head),
         "config": config,
         "experiment": config_name(run, facts["dataset"]),
         "from_log": True,
@@ -63,7 +122,7 @@ def configuration(head: str) -> dict[str, Any]:
         return {}
     flat: dict[str, Any] = {}
     above: list[str] = []
-    for line in part[1].splitlines():  # line by line: a log may break off anywhere
+    for line in part[1].splitlines():  # line by line: a log may end anywhere
         match = re.match(r"^( *)([A-Za-z0-9_]+):(?: (.*))?$", line)
         if match is None:
             continue
@@ -77,28 +136,16 @@ def scalar(value: str) -> Any:
     """A yaml scalar; what is more than one stays the text that it is."""
     try:
         parsed = yaml.safe_load(value) if len(value) < 200 and "&" not in value and "*" not in value else value
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return value
     return parsed if isinstance(parsed, str | int | float | bool | None) else value
 
 
-def by_config(config: dict[str, Any]) -> dict[str, Any]:
-    """What the configuration says of trainer, data set, subset, seed, shots and backbone."""
-    keys = {
-        "trainer": ("TRAINER.NAME", str),
-        "dataset": ("DATASET.NAME", str),
-        "subset": ("DATASET.SUBSAMPLE_CLASSES", str),
-        "seed": ("SEED", int),
-        "shots": ("DATASET.NUM_SHOTS", int),
-        "backbone": ("MODEL.BACKBONE.NAME", str),
-    }
-    known = {name: config.get(key) for name, (key, kind) in keys.items() if isinstance(config.get(key), kind)}
-    return {name: value for name, value in known.items() if value != ""}
-
-
 def by_path(run: Path, output: Path) -> dict[str, Any]:
-    """What the family's tree says: base2new/<part>/<dataset>/shots_<n>/<Trainer>/<config>/seed<k>,
-    evaluation/<Trainer>/<config>_<n>shots/<dataset>/seed<k>, <dataset>/<Trainer>/<config>_<n>shots/.../seed<k>.
+    """What the path says in a CoOp-style tree.
+
+    That is base2new/<part>/<dataset>/shots_<n>/<Trainer>/<config>/seed<k>, or
+    evaluation/<Trainer>/<config>_<n>shots/<dataset>/seed<k>, or <dataset>/<Trainer>/<config>_<n>shots/.../seed<k>.
     """
     path = "/".join((output.resolve() / run.relative_to(output)).parts)
     facts: dict[str, Any] = {}
@@ -120,8 +167,8 @@ def by_path(run: Path, output: Path) -> dict[str, Any]:
     return facts
 
 
-def source(head: str, dataset: str) -> str | None:
-    """The data set whose training an evaluation's --model-dir names, if that is in the family's tree."""
+def source(head: str) -> str | None:
+    """The data set whose training an evaluation's --model-dir names, if that is in a CoOp-style tree."""
     given = re.search(r"^model_dir: (\S+)$", head, flags=re.MULTILINE)
     training = given and re.search(r"(?:^|/)([^/]+)/[^/]+/[^/]+_\d+shots/(?:[^/]+/)?seed\d+/?$", given[1])
     if not training or training[1] == "evaluation":

@@ -1,44 +1,109 @@
-"""A table before it is printed: blocks of rows of cells, each cell with the runs behind it."""
+"""Numbers over seeds, and the tables that hold them before they are printed; each number knows the runs behind it."""
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean, pstdev, stdev
+from typing import TYPE_CHECKING
 
-from report.records import Record
-from report.rows import Row
-from report.statistics import Summary
+from report.records import RunRecord
+
+if TYPE_CHECKING:
+    from report.methods import MethodRuns
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What stands in a cell: `values` maps seed to a number, `sources` seed to the runs behind that number."""
+
+    values: Mapping[int, float]
+    sources: Mapping[int, tuple[RunRecord, ...]] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return fmean(self.values.values())
+
+    @property
+    def std(self) -> float | None:
+        """Population standard deviation (ddof 0), as CoOp's parser and the field have it; None for one seed."""
+        return pstdev(self.values.values()) if self.n > 1 else None
+
+    @property
+    def interval(self) -> float | None:
+        """Half width of the 95 % interval of the mean, t(0.975, n - 1) * s / sqrt(n) with s of ddof 1.
+
+        None for one seed. Raises ModuleNotFoundError without SciPy.
+        """
+        if self.n < 2:
+            return None
+        try:
+            from scipy.stats import t
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError('95 % intervals need SciPy: run `pip install ".[report]"`.') from error
+        return float(t.ppf(0.975, self.n - 1)) * stdev(self.values.values()) / math.sqrt(self.n)
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """All runs behind it, ordered by what was combined, then by seed."""
+        return [run for part in zip(*self.sources.values(), strict=True) for run in part]
+
+
+def combine(function: Callable[[list[float]], float], *parts: Scores) -> Scores:
+    """`function` of the parts' numbers, seed by seed, for the seeds that all of them have."""
+    # Not with pandas: its means are not rounded correctly, which changes the last printed digit of one in 300 averages
+    seeds = sorted(set.intersection(*(set(part.values) for part in parts))) if parts else []
+    values = {seed: function([part.values[seed] for part in parts]) for seed in seeds}
+    return Scores(values, {seed: sum((part.sources.get(seed, ()) for part in parts), ()) for seed in seeds})
+
+
+def harmonic_mean(pair: list[float]) -> float:
+    """2ab / (a + b), which is 0 when both are 0."""
+    base, new = pair
+    return 2 * base * new / (base + new) if base + new else 0.0
 
 
 @dataclass
 class Cell:
-    """A number over seeds; `summary` None is a missing one. `runs`: what it was computed from."""
+    """A number over seeds, missing if it has none, beside the published one."""
 
-    summary: Summary | None = None
-    runs: list[Record] = field(default_factory=list)
+    scores: Scores
     published: float | None = None
     best: bool = False
 
     @property
     def difference(self) -> float | None:
         """Ours minus the published one."""
-        return None if self.summary is None or self.published is None else self.summary.mean - self.published
+        return self.scores.mean - self.published if self.scores.n and self.published is not None else None
 
 
 @dataclass
-class Line:
+class TableRow:
     """One method: its cells in the order of the block's columns, and how many seeds stand behind them."""
 
-    label: str
-    row: Row
+    method: "MethodRuns"
     cells: list[Cell]
-    seeds: str = ""
+    seeds: str
 
 
 @dataclass
 class Block:
-    """A part of a table with a header of its own."""
+    """A part of a table with a header of its own. In each column the highest mean is marked, ties too."""
 
     title: str
     columns: list[str]
-    lines: list[Line]
+    rows: list[TableRow]
+
+    def __post_init__(self) -> None:
+        for column in zip(*(row.cells for row in self.rows), strict=True):
+            means = [round(cell.scores.mean, 6) for cell in column if cell.scores.n]
+            for cell in column if len(means) > 1 else ():
+                cell.best = bool(cell.scores.n) and round(cell.scores.mean, 6) == max(means)
 
 
 @dataclass
@@ -51,27 +116,7 @@ class Table:
     blocks: list[Block]
     notes: list[str] = field(default_factory=list)
 
-
-def cell(values: dict[int, float], runs: list[Record], published: float | None = None) -> Cell:
-    """A cell of `values` (seed to percent); missing if there are none."""
-    return Cell(Summary(values) if values else None, runs, published)
-
-
-def mark_best(block: Block) -> Block:
-    """Mark the highest mean of each column, ties too, if there is anything to compare it with."""
-    for place in range(len(block.columns)):
-        column = [line.cells[place] for line in block.lines if line.cells[place].summary]
-        highest = max((round(one.summary.mean, 6) for one in column), default=0.0)
-        for one in column:
-            one.best = len(column) > 1 and round(one.summary.mean, 6) == highest
-    return block
-
-
-def count_seeds(parts: dict[str, set[int]], unfinished: int) -> str:
-    """How many seeds stand behind a line: one number if all parts ({"base": seeds}) have the same ones."""
-    sets = list(parts.values())
-    if all(one == sets[0] for one in sets):
-        counted = str(len(sets[0]))
-    else:
-        counted = ", ".join(f"{len(seeds)} {name}" for name, seeds in parts.items())
-    return counted + (f" (+{unfinished} unfinished)" if unfinished else "")
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell."""
+        return [cell for block in self.blocks for row in block.rows for cell in row.cells]

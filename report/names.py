@@ -21,23 +21,17 @@ DATASETS = {
 }
 """Registered name to the paper's, in the paper's order."""
 
+OWN_DATASETS = ("ImageFolder", "ImageList")
+"""Registered names that say nothing about the images: those are whatever lies at DATASET.ROOT."""
+
 FILES = {"dtd": "DescribableTextures", "oxfordflowers": "OxfordFlowers", "flowers102": "OxfordFlowers"}
 """Names in paths that are not the registered one in small letters."""
 
 METHODS = {
     "ZeroshotCLIP": "zero-shot CLIP",
     "ZeroshotCLIP2": "zero-shot CLIP, ensemble",
-    "CoOp": "CoOp",
-    "CoCoOp": "CoCoOp",
-    "ProGrad": "ProGrad",
-    "KgCoOp": "KgCoOp",
-    "LPT": "LPT",
-    "VPT": "VPT",
-    "IVLP": "IVLP",
-    "MaPLe": "MaPLe",
-    "PromptSRC": "PromptSRC",
-    "RESTORE_m": "RESTORE_m",
-    "RESTORE_p": "RESTORE_p",
+    **{name: name for name in ("CoOp", "CoCoOp", "ProGrad", "KgCoOp", "LPT", "VPT", "IVLP", "MaPLe", "PromptSRC")},
+    **{name: name for name in ("RESTORE_m", "RESTORE_p")},
 }
 """Registered trainer to its name in tables, in the order of their rows."""
 
@@ -55,11 +49,9 @@ def shown(dataset: str) -> str:
 
 def dataset_order(dataset: str) -> tuple[int, str]:
     """Sort key: the paper's order, then others by name."""
-    known = list(DATASETS)
-    return (known.index(dataset) if dataset in DATASETS else len(known), dataset)
+    return (list(DATASETS).index(dataset) if dataset in DATASETS else len(DATASETS), dataset)
 
 
 def method_order(trainer: str) -> tuple[int, str]:
     """Sort key: zero-shot, the compared methods, RESTORE, then others by name."""
-    known = list(METHODS)
-    return (known.index(trainer) if trainer in METHODS else len(known), trainer)
+    return (list(METHODS).index(trainer) if trainer in METHODS else len(METHODS), trainer)

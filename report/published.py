@@ -7,7 +7,7 @@ import csv
 from functools import cache
 from pathlib import Path
 
-from report.rows import Row, trained_epochs
+from report.methods import MethodRuns
 
 SETTINGS = {1: "base2new_vitb16_16shot", 2: "cross_dataset_vitb16_16shot", 3: "domain_generalization_vitb16_16shot"}
 NAMES = {"ZeroshotCLIP": "CLIP", "VPT": "DeepVisionPrompting", "LPT": "DeepLanguagePrompting"}
@@ -19,8 +19,8 @@ def numbers() -> dict[tuple[str, str, str, str], float]:
     """(setting, method, data set, metric) to percent."""
     with (Path(__file__).parent / "published_results.csv").open(encoding="utf-8", newline="") as file:
         return {
-            (line["setting"], line["method"], line["dataset"], line["metric"]): float(line["value"])
-            for line in csv.DictReader(file)
+            (row["setting"], row["method"], row["dataset"], row["metric"]): float(row["value"])
+            for row in csv.DictReader(file)
         }
 
 
@@ -29,25 +29,17 @@ def eleven() -> set[str]:
     return {dataset for setting, _, dataset, _ in numbers() if setting == SETTINGS[1]} - {"Average11"}
 
 
-def published_name(row: Row) -> str:
-    """What the list calls the row's method; IVLP stands there with 5 and with 20 epochs."""
-    if row.trainer == "IVLP":
-        return f"IVLP_ep{trained_epochs(row.records[0])}"
-    return NAMES.get(row.trainer, row.trainer)
-
-
-def comparable(row: Row) -> bool:
-    """Whether the published numbers are of the row's backbone and shots."""
-    return "vit-b/16" in row.backbone.casefold().replace("_", "/") and row.shots in (None, 16)
-
-
-def look_up(table: int, row: Row, dataset: str, metric: str = "accuracy") -> float | None:
-    """The published accuracy in percent; None if there is none or it is of another setting.
+def look_up(table: int, method: MethodRuns, dataset: str, metric: str = "accuracy") -> float | None:
+    """The published accuracy in percent; None if there is none or it is of another backbone or number of shots.
 
     Args:
         dataset: the paper's name, "ImageNet(source)" for the source of a transfer.
         metric: base, new or H for Table 1.
     """
-    if table not in SETTINGS or not comparable(row):
+    comparable = "vit-b/16" in method.backbone.casefold().replace("_", "/") and method.shots in (None, 16)
+    if table not in SETTINGS or not comparable:
         return None
-    return numbers().get((SETTINGS[table], published_name(row), dataset, METRICS.get(metric, metric)))
+    name = NAMES.get(method.trainer, method.trainer)
+    if name == "IVLP":  # stands in the list with 5 and with 20 epochs
+        name += f"_ep{method.epochs}"
+    return numbers().get((SETTINGS[table], name, dataset, METRICS.get(metric, metric)))

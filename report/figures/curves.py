@@ -1,25 +1,41 @@
-"""Training curves: loss, accuracy on training batches and feature shift, an epoch a point, from history.json."""
+"""Training curves: loss, accuracy on training batches and feature shift after each epoch, from history.json."""
 
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from statistics import fmean
 from typing import Any
 
-from report.figures.data import by_backbone, methods, read_shift
+from report.figures.data import by_backbone, methods_with, read_shift
 from report.figures.style import legend_below, line_style, subplots
 from report.names import dataset_order, shown
-from report.records import Record, finite, read_json
+from report.records import RunRecord, finite, read_json
 from report.tables import Tree
 
-NEEDS = "training runs with history.json"
-SPEC = "table1"
-Curve = dict[int, float]
+Epochs = list[dict[str, Any]]
+LAST = 1_000_000
+"""Epochs that are drawn."""
 
 
-def history(record: Record) -> list[dict[str, Any]] | None:
-    """The epochs of a training run; None if there are none."""
-    content = read_json(record.path / "history.json") if record.mode == "train" else None
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
+@cache
+def history(record: RunRecord) -> Epochs | None:
+    """The epochs of a training run; None if there are none.
+
+    A file that is damaged, or lacks the loss of an epoch, is left out and named on stderr.
+    """
+    file = record.path / "history.json"
+    if record.mode != "train" or not file.exists():
         return None
-    return [one for one in content if isinstance(one.get("epoch"), int)] or None
+    content = read_json(file)
+    epochs = content if isinstance(content, list) and all(isinstance(one, dict) for one in content) else [{}]
+    fault = "is damaged"
+    if all(type(one.get("epoch")) is int and 0 <= one["epoch"] <= LAST for one in epochs):
+        without = [one["epoch"] for one in epochs if one.get("losses") and loss(one) is None]
+        fault = f"has no loss of epoch {without[0]}" if without else ""
+    if fault:
+        print(f"{file} {fault}, its curve is left out", file=sys.stderr)
+    return None if fault else epochs or None
 
 
 def loss(epoch: dict[str, Any]) -> float | None:
@@ -27,73 +43,69 @@ def loss(epoch: dict[str, Any]) -> float | None:
     parts = epoch.get("losses")
     parts = parts if isinstance(parts, dict) else {}
     values = [finite(value) for value in parts.values()]
-    return finite(parts.get("loss")) if "loss" in parts else sum(values) if values and None not in values else None
+    return finite(parts["loss"]) if "loss" in parts else sum(values) if values and None not in values else None
 
 
-def total_shift(tower: str) -> Any:
-    """A reader of the mean shift over the blocks of `tower`."""
-
-    def value(epoch: dict[str, Any]) -> float | None:
-        shift = read_shift(epoch.get("feature_shift"))
-        return fmean(shift[tower][0]) if shift and tower in shift else None
-
-    return value
+def total_shift(epoch: dict[str, Any], tower: str) -> float | None:
+    """The mean shift over the blocks of `tower`."""
+    shift = read_shift(epoch.get("feature_shift"))
+    return fmean(shift[tower][0]) if shift and tower in shift else None
 
 
 PANELS = {
     "loss": loss,
     "accuracy on training batches, %": lambda epoch: finite(epoch.get("accuracy")),
-    "text shift, mean over blocks": total_shift("text"),
-    "vision shift, mean over blocks": total_shift("vision"),
+    "text shift, mean over blocks": lambda epoch: total_shift(epoch, "text"),
+    "vision shift, mean over blocks": lambda epoch: total_shift(epoch, "vision"),
 }
 
 
-def draw(tree: Tree, only: list[str] | None = None) -> list[tuple[str, Any]]:
+def draw(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]:
     """(file stem, figure) for each backbone, data set and class subset that was trained on."""
-    found = []
-    for backbone, named in by_backbone(methods(tree, "curves", history, only)):
-        trained = {(one.dataset, one.subset) for _, row in named for one in row.finished if history(one)}
+    for backbone, methods in by_backbone(methods_with(tree, "curves", history, only)):
+        trained = {(one.dataset, one.subset) for method in methods for one in method.finished if history(one)}
         for dataset, subset in sorted(trained, key=lambda pair: (dataset_order(pair[0]), pair[1])):
-            curves = {}
-            for label, row in named:
-                runs = [history(one) for one in row.runs(dataset, subset).values()]
-                curves[label] = [epochs for epochs in runs if epochs]
+            runs_of = {}
+            for method in methods:
+                runs = [one for one in method.finished if (one.dataset, one.subset) == (dataset, subset)]
+                runs_of[method] = {one.seed: history(one) for one in runs if history(one)}
+            panels = {
+                name: [(method.label, averaged(runs.values(), value)) for method, runs in runs_of.items() if runs]
+                for name, value in PANELS.items()
+            }
+            panels = {name: curves for name, curves in panels.items() if any(curve for _, curve in curves)}
             classes = f"{subset} classes of " if subset != "all" else ""
-            figure = picture(
-                {name: runs for name, runs in curves.items() if runs}, f"{classes}{shown(dataset)}, {backbone}"
-            )
-            found.append((f"curves_{dataset}_{subset}", figure))
-    return found
+            if panels:
+                figure = picture(panels, f"{classes}{shown(dataset)}, {backbone}: mean over seeds")
+                yield f"curves_{dataset}_{subset}", figure
 
 
-def picture(curves: dict[str, list[list[dict[str, Any]]]], title: str) -> Any:
-    """A panel a quantity that any method has; a line a method: the mean over seeds."""
-    panels = {name: {label: averaged(runs, value) for label, runs in curves.items()} for name, value in PANELS.items()}
-    panels = {name: lines for name, lines in panels.items() if any(lines.values())}
-    columns = min(2, len(panels)) or 1
-    lines_of = -(-len(panels) // columns)
-    figure, axes = subplots(lines_of, columns, 3.5 * columns, 0.9 + 2.4 * lines_of)
-    handles: dict[str, Any] = {}
-    for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
-        for place, (label, curve) in enumerate(lines.items()):
+def averaged(runs: Iterable[Epochs], value: Callable[[dict[str, Any]], float | None]) -> dict[int, float]:
+    """Epoch to mean over the runs that have it."""
+    values = defaultdict(list)
+    for run in runs:
+        for epoch in run:
+            if value(epoch) is not None:
+                values[epoch["epoch"]].append(value(epoch))
+    return {epoch: fmean(numbers) for epoch, numbers in sorted(values.items())}
+
+
+def picture(panels: dict[str, list[tuple[str, dict[int, float]]]], title: str) -> Any:
+    """A panel for each quantity that any method has, with a curve for each method."""
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = subplots(rows, columns, 3.5 * columns, 0.9 + 2.4 * rows)
+    handles: dict[tuple[int, str], Any] = {}
+    for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
+        for place, (label, curve) in enumerate(curves):
             if curve:
-                handles[label] = axis.plot(list(curve), list(curve.values()), **line_style(place))[0]
+                handles[place, label] = axis.plot(list(curve), list(curve.values()), **line_style(place))[0]
         axis.set_title(name)
         axis.set_ylim(bottom=0)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    legend_below(figure, list(handles.values()), list(handles))
-    figure.suptitle(f"{title}: mean over seeds", fontsize=9)
+    legend_below(figure, list(handles.values()), [label for _, label in handles])
+    figure.suptitle(title, fontsize=9)
     return figure
-
-
-def averaged(runs: list[list[dict[str, Any]]], value: Any) -> Curve:
-    """Epoch to mean over the runs that have it."""
-    values: dict[int, list[float]] = {}
-    for run in runs:
-        for epoch in run:
-            if value(epoch) is not None:
-                values.setdefault(epoch["epoch"], []).append(value(epoch))
-    return {epoch: fmean(numbers) for epoch, numbers in sorted(values.items())}

@@ -1,94 +1,84 @@
-"""What figures draw: numbers of rows, averaged over data sets per seed."""
+"""What figures draw: numbers of methods, averaged over data sets per seed."""
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import fmean
 from typing import Any
 
+from report.methods import MethodRuns, listed, listed_only
 from report.names import dataset_order, shown
-from report.records import Record, finite
-from report.rows import Row, from_sweep, named_rows
-from report.statistics import per_seed
+from report.records import RunRecord, finite
 from report.tables import Tree
 
-Named = list[tuple[str, Row]]
+Reader = Callable[[RunRecord], Any]
+"""A number, or more, of a record; None if it has none."""
 
 
-def methods(tree: Tree, part: str, has: Callable[[Record], Any], only: list[str] | None = None) -> Named:
-    """(label, row) of the rows for figure `part` that have a run with `has`; `only` keeps these labels or trainers."""
-    named = from_sweep(tree.rows, tree.sweeps, part) or named_rows(tree.rows, tree.sweeps, part)
-    there = [(label, row) for label, row in named if any(has(record) is not None for record in row.finished)]
+def methods_with(tree: Tree, part: str, value: Reader, only: list[str] | None = None) -> list[MethodRuns]:
+    """The methods for figure `part` that have a run with `value`; `only` keeps these labels or trainers."""
+    methods = listed_only(tree.methods, tree.sweeps, part) or listed(tree.methods, tree.sweeps, part)
+    there = [method for method in methods if any(value(record) is not None for record in method.finished)]
     wanted = {name.casefold() for name in only or ()}
-    return [(label, row) for label, row in there if not wanted or {label.casefold(), row.trainer.casefold()} & wanted]
+    return [one for one in there if not wanted or {one.label.casefold(), one.trainer.casefold()} & wanted]
 
 
-def by_backbone(named: Named) -> list[tuple[str, Named]]:
-    """The rows of each backbone: their numbers do not belong in one picture."""
-    backbones = sorted({row.backbone for _, row in named})
-    return [(one, [(label, row) for label, row in named if row.backbone == one]) for one in backbones]
+def by_backbone(methods: list[MethodRuns]) -> list[tuple[str, list[MethodRuns]]]:
+    """The methods of each backbone: their numbers do not belong in one picture."""
+    backbones = sorted({method.backbone for method in methods})
+    return [(backbone, [one for one in methods if one.backbone == backbone]) for backbone in backbones]
 
 
-def datasets_of(row: Row, has: Callable[[Record], Any]) -> set[str]:
-    """Data sets on both halves of which the row has a finished run with `has`."""
+def datasets_of(method: MethodRuns, value: Reader) -> set[str]:
+    """Data sets on both halves of which the method has a finished run with `value`."""
     base, new = (
-        {one.dataset for one in row.finished if one.subset == subset and has(one) is not None}
+        {one.dataset for one in method.finished if one.subset == subset and value(one) is not None}
         for subset in ("base", "new")
     )
     return base & new
 
 
-def common(named: Named, has: Callable[[Record], Any], figure: str) -> tuple[Named, list[str]]:
-    """The rows that compare, and the data sets that all of them have on both halves.
+def comparisons(
+    tree: Tree, figure: int, value: Reader, only: list[str] | None
+) -> Iterator[tuple[str, list[MethodRuns], list[str]]]:
+    """For each backbone the methods that compare, and the data sets that all of them have on both halves.
 
-    Those are the data sets that at least half as many rows have as the best covered one. Rows that lack any of them are
-    left out and named on stderr.
+    Those are the data sets that at least half as many methods have as the best covered one. Methods that lack any of
+    them are left out and named on stderr.
     """
-    having = [datasets_of(row, has) for _, row in named]
-    counts = Counter(dataset for part in having for dataset in part)
-    most = max(counts.values(), default=0)
-    datasets = {dataset for dataset, count in counts.items() if 2 * count >= most}
-    kept = [one for one, part in zip(named, having, strict=True) if part >= datasets and datasets]
-    listed = ", ".join(map(shown, sorted(datasets, key=dataset_order)))
-    for one in named:
-        if one not in kept and datasets:
-            print(f"{figure} leaves out {one[0]}: no runs on both halves of {listed}", file=sys.stderr)
-    return kept, sorted(datasets, key=dataset_order)
+    for backbone, methods in by_backbone(methods_with(tree, f"fig{figure}", value, only)):
+        having = {method: datasets_of(method, value) for method in methods}
+        counts = Counter(dataset for datasets in having.values() for dataset in datasets)
+        common = {dataset for dataset, count in counts.items() if 2 * count >= max(counts.values())}
+        datasets = sorted(common, key=dataset_order)
+        for method in methods if common else ():
+            if not having[method] >= common:
+                halves = ", ".join(map(shown, datasets))
+                print(f"Fig. {figure} leaves out {method.label}: no runs on both halves of {halves}", file=sys.stderr)
+        if common:
+            yield backbone, [method for method in methods if having[method] >= common], datasets
 
 
-def over_datasets(row: Row, datasets: list[str], subset: str, value: Callable[[Record], Any]) -> dict[int, float]:
-    """Seed to the mean of `value` over the data sets, for the seeds that have all of them."""
-    parts = [
-        {seed: value(one) for seed, one in row.runs(dataset, subset).items() if value(one) is not None}
-        for dataset in datasets
-    ]
-    return per_seed(fmean, *parts)
-
-
-def where(datasets: list[str], backbone: str) -> str:
+def setting(datasets: list[str], backbone: str) -> str:
     """What a figure says it is of."""
     names = shown(datasets[0]) if len(datasets) == 1 else f"average of {len(datasets)} data sets"
     return f"{names}, {backbone}" if backbone else names
 
 
-def true_probability(record: Record) -> float | None:
-    """Mean probability of the true class, 0 to 1."""
-    return finite(record.raw.get("mean_true_probability"))
+def true_probability(record: RunRecord) -> float | None:
+    """Mean probability of the true class in percent."""
+    value = finite(record.raw.get("mean_true_probability"))
+    return 100 * value if value is not None and 0 <= value <= 1 else None
 
 
-def accuracy(record: Record) -> float | None:
-    """Percent."""
-    return record.accuracy
-
-
-def discrepancy(record: Record) -> float | None:
+def discrepancy(record: RunRecord) -> float | None:
     """Mean over blocks of the distance between the modalities' feature shift."""
-    blocks = numbers(record.raw.get("discrepancy"))
+    blocks = None if record.zero_shot else numbers(record.raw.get("discrepancy"))
     return fmean(blocks) if blocks else None
 
 
-def shift(record: Record) -> dict[str, tuple[list[float], list[float]]] | None:
-    """{"text": (mean a block, spread a block), "vision": ...}; None if none was measured."""
+def shift(record: RunRecord) -> dict[str, tuple[list[float], list[float]]] | None:
+    """{"text": (mean of each block, spread of each block), "vision": ...}; None if none was measured."""
     return read_shift(record.raw.get("feature_shift"))
 
 

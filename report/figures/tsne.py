@@ -1,53 +1,49 @@
 """Fig. 5: image and text features in the plane (t-SNE), base and new classes, of runs that kept features.npz."""
 
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from report.figures.data import by_backbone, methods
+from report.figures.data import by_backbone, methods_with
 from report.figures.style import COLOURS, subplots
 from report.names import dataset_order, shown
-from report.records import Record
+from report.records import RunRecord
 from report.tables import Tree
 
-NEEDS = (
-    "runs with features.npz (TEST.SAVE_FEATURES True) on base or new classes, such as of zero-shot CLIP, CoOp, RESTORE"
-)
-SPEC = "fig1 TEST.SAVE_FEATURES=True"
 MOST = 1500
 """Images drawn of one run, evenly spread over the test list: more make no other picture."""
-Features = tuple[np.ndarray, np.ndarray, np.ndarray]
+LARGEST = 2_000_000_000
+"""Bytes of unpacked features; those of ImageNet have some hundred million."""
 
 
-def kept(record: Record) -> Path | None:
+def kept(record: RunRecord) -> Path | None:
     """features.npz of a run on base or new classes, if it is there."""
     file = record.path / "features.npz"
     return file if record.subset in ("base", "new") and file.is_file() else None
 
 
-def draw(tree: Tree, only: list[str] | None = None) -> list[tuple[str, Any]]:
+def draw(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]:
     """(file stem, figure) for each data set and backbone; of several seeds the first."""
-    found = []
-    for backbone, named in by_backbone(methods(tree, "fig5", kept, only)):
-        datasets = {one.dataset for _, row in named for one in row.finished if kept(one)}
+    for backbone, methods in by_backbone(methods_with(tree, "fig5", kept, only)):
+        datasets = {one.dataset for method in methods for one in method.finished if kept(one)}
         for dataset in sorted(datasets, key=dataset_order):
-            rows = []
-            for label, row in named:
-                runs = {subset: row.runs(dataset, subset).values() for subset in ("base", "new")}
-                first = {subset: next((kept(one) for one in runs[subset] if kept(one)), None) for subset in runs}
-                if any(first.values()):
-                    rows.append((label, first))
-            found.append((f"fig5_{dataset}", picture(rows, f"{shown(dataset)}, {backbone}")))
-    return found
+            files = []
+            for method in methods:
+                runs = {subset: method.runs(dataset, subset).values() for subset in ("base", "new")}
+                halves = {subset: next(filter(None, map(kept, found)), None) for subset, found in runs.items()}
+                files += [(method.label, halves)] if any(halves.values()) else []
+            yield f"fig5_{dataset}", picture(files, f"{shown(dataset)}, {backbone}")
 
 
-def picture(rows: list[tuple[str, dict[str, Path | None]]], title: str) -> Any:
-    """A row a method, base left and new right; images small, texts large, a colour a class."""
-    figure, axes = subplots(len(rows), 2, 6.4, 0.4 + 3.0 * len(rows))
-    for line, (label, files) in zip(axes, rows, strict=True):
-        for axis, (subset, file) in zip(line, files.items(), strict=True):
+def picture(files: list[tuple[str, dict[str, Path | None]]], title: str) -> Any:
+    """Methods below each other, base left and new right; images small, texts large, a colour for each class."""
+    figure, axes = subplots(len(files), 2, 6.4, 0.4 + 3.0 * len(files))
+    for row, (label, halves) in zip(axes, files, strict=True):
+        for axis, (subset, file) in zip(row, halves.items(), strict=True):
             features = read(file) if file else None
             axis.set_title(f"{label}, {subset} classes" + ("" if features else ": not kept"))
             axis.set(xticks=[], yticks=[])
@@ -80,15 +76,22 @@ def embed(features: np.ndarray) -> np.ndarray:
     return TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=0).fit_transform(features)
 
 
-def read(file: Path) -> Features | None:
+def read(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """(N, D) image features, (N,) labels, (K, D) text features; None if the file is damaged. Nothing in it is run."""
     try:
+        with zipfile.ZipFile(file) as archive:
+            if sum(part.file_size for part in archive.infolist()) > LARGEST:
+                return None
         with np.load(file, allow_pickle=False) as content:
             images, labels, texts = (content[key] for key in ("image_features", "labels", "text_features"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
-    fits = images.ndim == texts.ndim == 2 and images.shape[1] == texts.shape[1] and labels.shape == images.shape[:1]
-    if not fits or len(images) < 3 or labels.dtype.kind not in "iu" or labels.min() < 0:
+    fits = images.ndim == texts.ndim == 2 and images.shape[1] == texts.shape[1] > 0 and labels.shape == images.shape[:1]
+    kinds = images.dtype.kind + texts.dtype.kind + labels.dtype.kind
+    if not fits or kinds not in ("ffi", "ffu") or len(images) < 3 or labels.min() < 0:
         return None
     some = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int))
-    return images[some].astype(np.float32), labels[some].astype(np.int64), texts.astype(np.float32)
+    images, texts = images[some].astype(np.float32), texts.astype(np.float32)
+    if not (np.isfinite(images).all() and np.isfinite(texts).all()):
+        return None
+    return images, labels[some].astype(np.int64), texts

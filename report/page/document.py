@@ -2,136 +2,170 @@
 
 import base64
 import io
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from promptclip.common.files import write_atomically
+from promptclip.common.packages import require
 from report import tables as paper
-from report.page import classes, mistakes, tables
-from report.page.runs import Runs
-from report.rows import Row, named_rows
+from report.methods import MethodRuns, listed
+from report.model import Scores
+from report.names import dataset_order, shown
+from report.page.mistakes import Images, worst
+from report.records import RunRecord, finite, text
 from report.tables import Tree
+from report.text import Style, caption, remarks, with_spread
 
-HERE = Path(__file__).parent
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-TITLE = "RESTORE: results"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the page is to hold: published numbers beside, where images are, how many mistakes a method."""
-
-    published: bool = False
-    data: Path | None = None
-    mistakes: int = 6
+CAPTIONS = {
+    "fig1": "Fig. 1: probability of the true class, and accuracy; bars ± deviation over seeds.",
+    "fig3": "Fig. 3: discrepancy between the modalities' feature shift against the gain over zero-shot CLIP.",
+    "fig4": "Fig. 4: feature shift per block, mean and spread over samples, and accuracy with deviation over seeds.",
+    "fig5": "Fig. 5: t-SNE of image features (small) and text features (large), a colour per class.",
+    "curves": "Training curves.",
+}
 
 
-def write(tree: Tree, file: Path, wish: Wish) -> list[str]:
-    """Write the page to `file`; sentences on what it lacks."""
-    named = shown_rows(tree)
-    runs, images = Runs(tree.records), mistakes.Images(wish.data)
+def write(tree: Tree, file: Path, published: bool = False, data: Path | None = None, mistakes: int = 6) -> list[str]:
+    """Write the page to `file`.
+
+    Args:
+        published: set published numbers beside.
+        data: where test images are looked for first, before the runs' own DATASET.ROOT.
+        mistakes: at most as many thumbnails for each method and class subset.
+
+    Returns:
+        Sentences on what the page lacks.
+    """
+    require("jinja2")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    anchors = {record: f"r{place}" for place, record in enumerate(tree.records)}
+    style = Style(published=published, bold="markdown")
+    loader = FileSystemLoader(Path(__file__).parent)
+    jinja = Environment(autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters |= {one.__name__: one for one in (caption, describe, facts, origin, with_spread)}
+    jinja.filters |= {"anchor": anchors.get, "remarks": lambda table: remarks(table, style)}
+    methods = all_methods(tree)
+    images = Images(data)
     built, lacking = paper.build(tree)
-    figures, without = pictures(tree)
-    thumbnails = mistakes.html(named, runs, images, wish.mistakes)
-    if images.missing:
-        where = ", ".join(sorted(images.tried)) or "any known root"
-        lacking.append(f"{len(images.missing)} images of mistakes are not below {where}; name their root with --data.")
-    lacking += without
-    sections = {
-        "tables": ("Tables", tables.html(built, runs, wish.published)),
-        "figures": ("Figures", "\n".join(figures)),
-        "classes": ("Accuracy by class", classes.html(named, runs)),
-        "mistakes": ("Worst mistakes", with_lead(thumbnails)),
-        "runs": ("Runs", runs.html()),
-        "lacking": ("What is not here", "".join(f'<p class="note">{escape(one)}</p>' for one in lacking)),
-    }
-    there = {key: section for key, section in sections.items() if section[1]}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(assemble(tree, there), encoding="utf-8")
+    figures, without = figures_of(tree)
+    wrong = list(mistakes_of(methods, images, mistakes))
+    lacking += [*images.lacking(), *without]
+    page = jinja.get_template("page.html").render(
+        output=tree.output,
+        published=published,
+        tables=built,
+        figures=figures,
+        classes=list(classes_of(methods)),
+        mistakes=wrong,
+        records=tree.records,
+        lacking=lacking,
+    )
+    write_atomically(file, page.encode("utf-8", "backslashreplace"))
     return lacking
 
 
-def shown_rows(tree: Tree) -> list[tuple[str, Row]]:
-    """Every row once, the ones of Table 1's sweeps first; an ablation's variants last."""
-    first = named_rows(tree.rows, tree.sweeps, "table1")
-    taken = {id(row) for _, row in first}
-    return first + [(row.label, row) for row in tree.rows if id(row) not in taken]
+def all_methods(tree: Tree) -> list[MethodRuns]:
+    """Every method once, the ones of Table 1's sweeps first; an ablation's variants last."""
+    first = listed(tree.methods, tree.sweeps, "table1")
+    return first + [one for one in tree.methods if all(one.records is not other.records for other in first)]
 
 
-def with_lead(thumbnails: str) -> str:
-    """What the mistakes are, if there are any."""
-    lead = "Wrong predictions that gave the true class the least probability: predicted class, true class, probability."
-    return f'<p class="quiet">{lead}</p>\n{thumbnails}' if thumbnails else ""
-
-
-def pictures(tree: Tree) -> tuple[list[str], list[str]]:
-    """The figures as HTML, and what others need; without Matplotlib that it is missing."""
+def figures_of(tree: Tree) -> tuple[list[dict[str, str]], list[str]]:
+    """The figures as PNG in data: addresses, and what others need; without Matplotlib that it is missing."""
     try:
         from report.figures import draw
 
-        figures, lacking = draw.draw(tree)
+        drawn, lacking = draw.draw(tree)
     except ModuleNotFoundError as error:
         return [], [str(error)]
-    return [picture(stem, figure) for stem, figure in figures.items()], lacking
+    found = []
+    for stem, figure in drawn.items():
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
+        address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+        name = next(name for start, name in CAPTIONS.items() if stem.startswith(start))
+        width = f"{80 * figure.get_figwidth():.0f}"  # on a phone it is not made illegible
+        found.append({"address": address, "caption": name, "width": width})
+    return found, lacking
 
 
-def picture(stem: str, figure: Any) -> str:
-    """A figure as a PNG inside the page."""
-    from report.figures.style import close
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
-    close(figure)
-    address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-    name, width = caption(stem), f"--w:{80 * figure.get_figwidth():.0f}px"  # on a phone it is not made illegible
-    image = f'<img src="{address}" alt="{escape(name)}" style="{width}">'
-    return f"<figure>{image}<figcaption>{escape(name)}</figcaption></figure>"
+def parts_of(methods: list[MethodRuns]) -> list[tuple[str, str, str]]:
+    """(data set, class subset, title) of all finished runs, in the paper's order."""
+    found = {(one.dataset, one.subset) for method in methods for one in method.finished}
+    ordered = sorted(found, key=lambda pair: (dataset_order(pair[0]), pair[1] == "all", pair[1]))
+    return [(name, part, shown(name) + ("" if part == "all" else f", {part} classes")) for name, part in ordered]
 
 
-def caption(stem: str) -> str:
-    """What a figure shows."""
-    said = {
-        "fig1": "Fig. 1: probability of the true class, and accuracy; bars ± deviation over seeds.",
-        "fig3": "Fig. 3: discrepancy between the modalities' feature shift against the gain over zero-shot CLIP.",
-        "fig4": "Fig. 4: feature shift a block, mean and spread over samples, and accuracy with deviation over seeds.",
-        "fig5": "Fig. 5: t-SNE of image features (small) and text features (large), a colour a class.",
-        "curves": "Training curves.",
-    }
-    return next(words for start, words in said.items() if stem.startswith(start))
+def classes_of(methods: list[MethodRuns]) -> Iterator[dict[str, Any]]:
+    """For each data set and class subset, the accuracy of every class by every method."""
+    for dataset, subset, title in parts_of(methods):
+        runs_of = {method: method.runs(dataset, subset).values() for method in methods}
+        names = dict.fromkeys(name for runs in runs_of.values() for run in runs for name in per_class(run))
+        there = [method for method, runs in runs_of.items() if any(map(per_class, runs))]
+        rows = [
+            (name, [one.scores(dataset, subset, value=lambda run, key=name: per_class(run).get(key)) for one in there])
+            for name in names
+        ]
+        if rows:
+            yield {"title": title, "labels": [method.label for method in there], "rows": rows}
 
 
-def assemble(tree: Tree, sections: dict[str, tuple[str, str]]) -> str:
-    """The whole document."""
-    finished = sum(record.complete for record in tree.records)
-    waiting = len(tree.records) - finished
-    told = f"{finished} finished runs below {tree.output}" + (f", {waiting} unfinished" if waiting else "")
-    links = "".join(f'<a href="#{key}">{name}</a>' for key, (name, _) in sections.items())
-    body = "\n".join(
-        f'<section id="{key}"><h2>{name}</h2>\n{html}\n</section>' for key, (name, html) in sections.items()
+@cache
+def per_class(run: RunRecord) -> dict[str, float | None]:
+    """Class name to percent, None for a class without a test image; {} if the record has no such thing."""
+    names, values = run.raw.get("classnames"), run.raw.get("per_class_accuracy")
+    if not isinstance(names, list) or not isinstance(values, list) or len(names) != len(values):
+        return {}
+    return {str(name): finite(value) for name, value in zip(names, values, strict=True)}
+
+
+def mistakes_of(methods: list[MethodRuns], images: Images, most: int) -> Iterator[dict[str, Any]]:
+    """For each data set and class subset, the methods' worst mistakes; of several seeds the first."""
+    for dataset, subset, title in parts_of(methods):
+        found = []
+        for method in methods:
+            for _, run in sorted(method.runs(dataset, subset).items()):
+                mistakes = worst(run, most)
+                if mistakes is not None:
+                    tiles = [vars(one) | {"address": images.thumbnail(run, one.path)} for one in mistakes]
+                    found.append((method.label, run, tiles))
+                    break
+        if found:
+            yield {"title": title, "methods": found}
+
+
+def describe(run: RunRecord) -> str:
+    """What a run was, and its result."""
+    result = f"{run.accuracy:.2f} %" if run.accuracy is not None else "unfinished"
+    subset = "" if run.subset == "all" else f"{run.subset} classes of "
+    return f"{run.trainer}, {subset}{shown(run.dataset)}, seed {run.seed}: {result}"
+
+
+def facts(run: RunRecord) -> list[str]:
+    """What else is known of a run, in short."""
+    commit, seconds, device = (
+        text(run.raw.get("git_commit")),
+        finite(run.raw.get("wall_seconds")),
+        run.raw.get("device"),
     )
-    style, script = ((HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{TITLE}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header><h1>{TITLE}</h1>
-<p class="quiet">{escape(told)}. Press a number to see the runs behind it and the commands that repeat them; press a \
-heading to sort.</p></header>
-<nav><div>{links}</div></nav>
-<main>
-{body}
-</main>
-<dialog><h3></h3><p class="quiet"></p><div class="list"></div><p><button type="button">Close</button></p></dialog>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    found = [f"{run.mode or 'run'}" + (f" of a checkpoint from {shown(run.source)}" if run.source else "")]
+    found += [f"{run.epoch} epochs"] if run.epoch is not None else []
+    found += [f"commit {commit[:10]}{'-dirty' * commit.endswith('-dirty')}"] if commit else []
+    found += [f"{seconds:.0f} s"] if seconds is not None else []
+    return found + ([device] if text(device) else [])
+
+
+def origin(scores: Scores, interval: bool = False) -> str:
+    """One sentence on a number: seeds and their values, spread, and the 95 % interval if SciPy is installed."""
+    told = ", ".join(f"{value:.2f} (seed {seed})" for seed, value in sorted(scores.values.items()))
+    if scores.n == 1:
+        return f"One seed: {told}."
+    half = ""
+    if interval:
+        with suppress(ModuleNotFoundError):
+            half = f"; 95 % interval of the mean ± {scores.interval:.2f}"
+    return f"{with_spread(scores.mean, scores.std, 2)} over {scores.n} seeds: {told}{half}."

@@ -3,16 +3,16 @@
 import base64
 import csv
 import io
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
+from heapq import nsmallest
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from report.page.classes import parts_of, title
-from report.page.runs import Runs
-from report.records import Record
-from report.rows import Row
+from report.records import RunRecord
 
 EMBEDDED = Path(__file__).parents[2] / "datasets" / "embedded"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
@@ -32,25 +32,30 @@ class Mistake:
     probability: float
 
 
-def worst(record: Record, most: int) -> list[Mistake] | None:
-    """The `most` wrong predictions with the least probability of the true class; None if there is no such file, or a
-    damaged one.
+def worst(record: RunRecord, most: int) -> list[Mistake] | None:
+    """The `most` wrong predictions with the least probability of the true class.
+
+    None if there is no predictions.csv, or a damaged one.
     """
-    names = record.raw.get("classnames")
-    file = record.path / "predictions.csv"
+    names, file = record.raw.get("classnames"), record.path / "predictions.csv"
     if not isinstance(names, list) or not file.is_file():
         return None
-    found = []
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                label, prediction = int(row["label"]), int(row["prediction"])
-                if label != prediction and min(label, prediction) >= 0:
-                    probability = float(row["true_probability"])
-                    found.append(Mistake(row["path"] or "", f"{names[label]}", f"{names[prediction]}", probability))
+            return nsmallest(most, wrong_predictions(lines, names), key=lambda one: (one.probability, one.path))
     except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error):
         return None
-    return sorted(found, key=lambda one: (one.probability, one.path))[:most]
+
+
+def wrong_predictions(lines: Iterable[str], names: list[Any]) -> Iterator[Mistake]:
+    """The mistakes among the rows of a predictions.csv."""
+    for row in csv.DictReader(lines):
+        label, prediction = int(row["label"]), int(row["prediction"])
+        if label != prediction and min(label, prediction) >= 0:
+            probability = float(row["true_probability"])
+            if not 0 <= probability <= 1:
+                raise ValueError("no probability")
+            yield Mistake(row["path"] or "", f"{names[label]}", f"{names[prediction]}", probability)
 
 
 class Images:
@@ -62,13 +67,13 @@ class Images:
         self.tried: set[str] = set()
         self.made: dict[Path, str | None] = {}
 
-    def roots(self, record: Record) -> list[Path]:
+    def roots(self, record: RunRecord) -> list[Path]:
         """--data, then the root that the run had; "" stands for the data sets that come with the code."""
         own = record.config.get("DATASET.ROOT")
-        recorded = [Path(own).expanduser() if own else EMBEDDED] if isinstance(own, str) else []
+        recorded = [Path(os.path.expanduser(own)) if own else EMBEDDED] if isinstance(own, str) else []
         return ([self.data] if self.data else []) + recorded
 
-    def find(self, record: Record, path: str) -> Path | None:
+    def find(self, record: RunRecord, path: str) -> Path | None:
         """The file, which must lie below its root: a record cannot have any other put on the page."""
         for root in self.roots(record):
             self.tried.add(str(root))
@@ -80,7 +85,13 @@ class Images:
                 continue
         return None
 
-    def thumbnail(self, record: Record, path: str) -> str | None:
+    def lacking(self) -> list[str]:
+        """A sentence on the images that were not found, if there are any."""
+        where = ", ".join(sorted(self.tried)) or "any known root"
+        told = f"{len(self.missing)} images of mistakes are not below {where}; name their root with --data."
+        return [told] if self.missing else []
+
+    def thumbnail(self, record: RunRecord, path: str) -> str | None:
         """A data: address of the image, at most SIDE x SIDE; None if it is not there or not to be read."""
         file = self.find(record, path)
         if file is not None and file not in self.made:
@@ -107,47 +118,3 @@ def shrink(file: Path) -> str | None:
     stream = io.BytesIO()
     flat.save(stream, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def html(named: list[tuple[str, Row]], runs: Runs, images: Images, most: int) -> str:
-    """For each data set and class subset a folded list of the methods' worst mistakes; of several seeds the first."""
-    parts = []
-    for dataset, subset in parts_of(named):
-        rows = []
-        for label, row in named:
-            records = [one for _, one in sorted(row.runs(dataset, subset).items())]
-            record = next((one for one in records if worst(one, 1) is not None), None)
-            if record is not None:
-                rows.append(method(label, record, runs, images, most))
-        if rows:
-            opened = " open" if not parts else ""
-            parts.append(
-                f"<details{opened}><summary>{escape(title(dataset, subset))}</summary>\n{''.join(rows)}\n</details>"
-            )
-    return "\n".join(parts)
-
-
-def method(label: str, record: Record, runs: Runs, images: Images, most: int) -> str:
-    """One method's worst mistakes."""
-    tiles = "".join(tile(one, images.thumbnail(record, one.path)) for one in worst(record, most) or [])
-    link = f'<a href="#{runs.id(record)}">seed {record.seed}</a>'
-    return f'<h3>{escape(label)}, {link}</h3><div class="tiles">{tiles or "No mistake."}</div>\n'
-
-
-def tile(one: Mistake, address: str | None) -> str:
-    """One image: predicted class, true class, its probability."""
-    told = f"{one.path}: {one.label}, taken for {one.prediction}"
-    picture = (
-        f'<img src="{address}" alt="{escape(told)}" title="{escape(told)}" loading="lazy">'
-        if address
-        else f'<span class="gone" title="{escape(told)}">image not found</span>'
-    )
-    return (
-        f'<div class="tile">{picture}<b>{escape(one.prediction)}</b><br>is {escape(one.label)}, '
-        f"{escape(percent(one.probability))}</div>"
-    )
-
-
-def percent(probability: float) -> str:
-    """A probability in percent; a very small one as below the last digit."""
-    return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"

@@ -50,7 +50,7 @@ EPOCHS = "epoch [1/5] batch [5/5] time 0.1 (0.1) loss 0.5 (0.5) lr 1e-05 eta 0:0
 
 @pytest.fixture
 def log(output):
-    """log("MaPLe", "base", 1, 83.1): write one log into the family's tree; keywords change how."""
+    """log("MaPLe", "base", 1, 83.1): write one log into a CoOp-style tree; keywords change how."""
 
     def write(trainer, subset, seed, accuracy, dataset="OxfordPets", stem="oxford_pets", head=True, finish="Finish"):
         config = "vit_b16_c2_ep5"
@@ -144,6 +144,38 @@ def test_a_training_that_is_not_over_has_no_result(log, put, output):
     put("CoOp", "base", 1, 60.0)
     log("MaPLe", "base", 1, 95.1, finish="")
     assert [record.trainer for record in read_records(output)] == ["CoOp"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: (file.unlink(), file.mkdir()), "log.txt cannot be read"),
+        (
+            lambda file: file.write_text(file.read_text().replace("95.1%", "1e999%")),
+            "log.txt has an impossible accuracy",
+        ),
+        (lambda file: file.write_text(file.read_text().replace("95.1%", "951%")), "log.txt has an impossible accuracy"),
+        (lambda file: file.write_text(file.read_text().replace("95.1%", "..%").replace("1.0%", "..%")), ""),
+        (lambda file: file.write_text("a" * 50_000_000), ""),
+    ],
+)
+def test_a_log_that_cannot_be_read_leaves_the_others(log, output, show, cells, spoil, said):
+    log("CoOp", "base", 1, 60.0)
+    run = log("MaPLe", "base", 1, 95.1)
+    spoil(run / "log.txt")
+    code, out, err = show("tables", output)
+    assert code == 0 and [row[0] for row in cells(out)[0][1:]] == ["CoOp, from logs"]
+    assert said in err and err.count("\n") == bool(said)
+
+
+def test_a_value_that_yaml_cannot_read_stays_text(log, output):
+    run = log("MaPLe", "base", 1, 95.1)
+    text = (run / "log.txt").read_text()
+    (run / "log.txt").write_text(
+        text.replace("ROOT: /data", "ROOT: 2024-13-45").replace("load_epoch: None", "load_epoch: " + "9" * 5000)
+    )
+    (record,) = read_records(output)
+    assert record.config["DATASET.ROOT"] == "2024-13-45" and record.accuracy == 95.1
 
 
 def test_a_log_that_is_no_text_does_no_harm(put, output):

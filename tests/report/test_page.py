@@ -10,6 +10,7 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import escape as escaped
 from PIL import Image
 
 from report.page import mistakes
@@ -64,7 +65,7 @@ def write(show, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without figures, which have tests of their own and take long."""
-    monkeypatch.setattr("report.page.document.pictures", lambda tree: ([], []))
+    monkeypatch.setattr("report.page.document.figures_of", lambda tree: ([], []))
 
 
 def test_every_number_and_the_runs_behind_it(rich, write, quick):
@@ -127,7 +128,7 @@ def test_markup_in_a_record_is_text(put, output, write, quick):
     (run / "log.txt").write_text(evil)
     text = write(output)[0]
     page = Page(text)
-    assert evil not in text and escape(evil) in text
+    assert evil not in text and str(escaped(evil)) in text
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert not any("onerror" in found for _, found in page.tags)
 

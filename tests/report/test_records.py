@@ -1,6 +1,7 @@
 """Records of both schemas; damaged, unfinished and missing ones; what protocol a run without one belongs to."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_the_source_of_a_transfer_is_found_by_its_checkpoint(put, output):
         (lambda text: text.replace("70.0", '"70"'), "has an impossible accuracy"),
         (lambda text: text.replace('"seed": 2', '"seed": "2"'), "has an impossible seed"),
         (lambda text: text.replace('"CoOp"', "7"), "has an impossible trainer"),
+        (lambda text: text.replace("70.0", '"abc"'), "has an impossible accuracy"),
+        (lambda text: text.replace("70.0", "9" * 400), "has an impossible accuracy"),
+        (lambda text: text.replace('"seed": 2', '"seed": null'), "has an impossible seed"),
+        (lambda text: text.replace('"complete": true', '"complete": "no"'), "has an impossible complete"),
+        (lambda text: text.replace('"epoch": 10', '"epoch": "ten"'), "has an impossible epoch"),
+        (lambda text: text.replace('"experiment": "CoOp-vit"', '"experiment": 5'), "has an impossible experiment"),
+        (lambda text: text.replace('"source_dataset": null', '"checkpoint": 5'), "has an impossible checkpoint"),
+        (lambda text: text.replace('"source_dataset": null', '"config": [1]'), "has an impossible config"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_out(put, output, show, damage, said):
@@ -70,6 +79,25 @@ def test_a_damaged_record_is_named_and_left_out(put, output, show, damage, said)
     code, out, err = show("tables", output)
     assert code == 0 and "60.0" in out and "70.0" not in out
     assert err == f"{file} {said}, left out\n"
+
+
+def test_half_a_character_is_spelled_out(put, output, show, tmp_path):
+    """A file name that is no UTF-8 reaches a record as a lone surrogate, which nothing can print."""
+    put("My\udcffOwn", "base", 1, 60.0, command=["train.py", "caf\udce9"], device="\ud800", classnames=["\udc80"])
+    for command, file in (("tables", "table.txt"), ("html", "page.html")):
+        code, _, err = show(command, output, "-o", tmp_path / file)
+        assert code == 0 and "error" not in err
+        assert "My\\udcffOwn" in (tmp_path / file).read_text(encoding="utf-8")
+    assert "caf\\udce9" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_pipe_or_a_folder_in_place_of_a_record_holds_nothing_up(put, output, show):
+    put("CoOp", "base", 1, 60.0)
+    other = put("CoOp", "base", 2, 70.0)
+    (other / "metrics.json").unlink()
+    os.mkfifo(other / "metrics.json")
+    code, out, err = show("tables", output)
+    assert code == 0 and "60.0" in out and f"{other}/metrics.json is damaged" in err
 
 
 def test_a_run_that_was_not_tested_is_left_out(put, output, show):
@@ -87,8 +115,15 @@ def test_an_empty_tree_gets_a_sentence(output, show, tmp_path, command):
     assert not (tmp_path / "there").exists()
 
 
-def test_reading_needs_neither_torch_nor_a_trainer():
-    """Tables of a thousand runs are there at once, also where no GPU library is installed."""
-    code = "import sys, report.__main__, report.page.document; print({'torch', 'dassl', 'trainers'} & set(sys.modules))"
+@pytest.mark.parametrize(
+    ("code", "foreign"),
+    [
+        ("report.__main__, report.page.document", {"torch", "dassl", "trainers", "parse_test_res", "pandas"}),
+        ("report.__main__", {"torch", "matplotlib", "numpy", "PIL", "jinja2", "scipy", "sklearn"}),
+    ],
+)
+def test_reading_needs_little(code, foreign):
+    """Tables of a thousand runs are there at once, also where no GPU library is installed; so is --help."""
+    code = f"import sys, {code}; print({foreign} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout == "set()\n", done.stderr

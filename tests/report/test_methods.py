@@ -1,12 +1,12 @@
-"""What rows are called: by what differs, by the words of a sweep; and which rows a table has."""
+"""What rows are called: by what differs, by the labels of a sweep; and which rows a table has."""
 
 import json
 from itertools import count
 
 import pytest
 
+from report.methods import group
 from report.records import read_records
-from report.rows import group
 
 CONTEXTS = count()
 
@@ -86,7 +86,7 @@ def test_tables_4_and_5_are_found_in_the_configurations(variants, output, show, 
 def test_a_sweep_names_and_orders_its_table_and_keeps_ablations_out_of_table_1(variants, sweep, output, show, cells):
     sweep("table1_demo", {"ours": directories("1.0-fs_guided")})
     sweep("table4_demo", {"ten": directories("10.0-fs_guided"), "one": directories("1.0-fs_guided")})
-    sweep("fig4", {"bare": directories("1.0-none")})
+    sweep("fig4", {"plain": directories("1.0-none")})
     one, four, five = cells(show("tables", output)[1])
     assert [row[0] for row in one[1:]] == ["ours", "RESTORE_m (FS_WEIGHT 0.1)", "RESTORE_m (SURGERY fixed)"]
     assert [row[0] for row in four[1:]] == ["ten", "one"]
