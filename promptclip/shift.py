@@ -181,3 +181,33 @@ class ShiftStatistics:
         sums = state["sums"]
         self.count = int(state["count"])
         self.sums = None if sums is None else torch.tensor(sums, dtype=torch.float64, device=device)
+
+
+class TowerStatistics:
+    """`ShiftStatistics` of both towers.
+
+    Args:
+        text_blocks, vision_blocks: depth of the towers.
+    """
+
+    def __init__(self, text_blocks: int, vision_blocks: int) -> None:
+        self.text, self.vision = ShiftStatistics(text_blocks), ShiftStatistics(vision_blocks)
+
+    def add(self, image: FeatureShift | None, text: FeatureShift | None) -> None:
+        """Take in samples of either tower; None where it has no prompts."""
+        for shift, statistics in ((image, self.vision), (text, self.text)):
+            if shift is not None:
+                statistics.add(shift)
+
+    def summary(self) -> dict[str, dict[str, list[float]]]:
+        """`{"text": {"mean": [L], "std": [L]}, "vision": ...}`."""
+        return {"text": self.text.summary(), "vision": self.vision.summary()}
+
+    def state(self) -> list[dict[str, Any]]:
+        """Plain numbers that `load` takes."""
+        return [self.text.state(), self.vision.state()]
+
+    def load(self, state: list[dict[str, Any]], device: torch.device) -> None:
+        """Resume from what `state` returned."""
+        for statistics, saved in zip((self.text, self.vision), state, strict=True):
+            statistics.load(saved, device)

@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.base import EMBEDDED
-from promptclip import FeatureShift
 from promptclip.common.files import write_atomically
 from promptclip.prompts import blocks
-from promptclip.shift import ShiftStatistics
+from promptclip.shift import TowerStatistics
 
 FIGURES = (
     *("accuracy", "macro_f1", "total", "correct", "per_class_accuracy", "mean_true_probability"),
@@ -26,7 +25,7 @@ FIGURES = (
 )
 COLUMNS = ("path", "label", "prediction", "true_probability", "top5")
 AT_ONCE = 32
-"""Images of one call of `ShiftMeter.measure`."""
+"""Images of one call of `measure_shift`."""
 
 
 class Evaluation:
@@ -57,7 +56,7 @@ class Evaluation:
         self.predictions, self.features = Predictions(self.cfg.DATASET.ROOT), FeatureTable()
         measures = measures_shift(trainer) and not self.more_epochs
         self.sample = frozenset(spread(len(loader.dataset), self.cfg.TEST.SHIFT_IMAGES) if measures else ())
-        self.meter = ShiftMeter(trainer) if self.sample else None
+        self.statistics = tower_statistics(trainer) if self.sample else None
         self.waiting: list[Tensor] = []  # images to measure shift on
         self.began, self.aside = time.perf_counter(), 0.0
 
@@ -99,7 +98,7 @@ class Evaluation:
         began = time.perf_counter()
         images, self.waiting = self.waiting, []
         if images:
-            self.meter.measure(images)
+            measure_shift(self.trainer, images, self.statistics)
         self.aside += time.perf_counter() - began
 
     def shift(self) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class Evaluation:
         if not self.sample:
             return {"feature_shift": None, "discrepancy": None}
         self.measure()
-        found = self.meter.summary()
+        found = self.statistics.summary()
         return {"feature_shift": found, "discrepancy": discrepancy(found)}
 
     # ---- what came of it ----
@@ -235,32 +234,18 @@ class FeatureTable:
 # ---- feature shift ----
 
 
-class ShiftMeter:
-    """Statistics of both towers' shift (RESTORE, Eq. 6), filled in training steps (`add`) or by `measure`."""
+@torch.no_grad()
+def measure_shift(trainer: Any, images: list[Tensor], statistics: TowerStatistics) -> None:
+    """Add the trained model's shift (RESTORE, Eq. 6) on a few images, each (3, H, W), the first time also on the run's
+    classes."""
+    batch = torch.stack(images).to(trainer.device)
+    text = None if statistics.text.count else trainer.text_shift(batch)
+    statistics.add(trainer.image_shift(batch), text)
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-        text, vision = blocks(trainer.clip.model)
-        self.text, self.vision = ShiftStatistics(text), ShiftStatistics(vision)
-        self.measured = False
 
-    def add(self, image: FeatureShift | None, text: FeatureShift | None) -> None:
-        """Take in samples of either tower; None where it has no prompts."""
-        for shift, statistics in ((image, self.vision), (text, self.text)):
-            if shift is not None:
-                statistics.add(shift)
-
-    @torch.no_grad()
-    def measure(self, images: list[Tensor]) -> None:
-        """Measure on a few images, each (3, H, W); the first call also on the run's classes."""
-        batch = torch.stack(images).to(self.trainer.device)
-        text = None if self.measured else self.trainer.text_shift(batch)
-        self.add(self.trainer.image_shift(batch), text)
-        self.measured = True
-
-    def summary(self) -> dict[str, dict[str, list[float]]]:
-        """`{"text": {"mean": [L], "std": [L]}, "vision": ...}`."""
-        return {"text": self.text.summary(), "vision": self.vision.summary()}
+def tower_statistics(trainer: Any) -> TowerStatistics:
+    """Empty statistics for the trainer's towers."""
+    return TowerStatistics(*blocks(trainer.clip.model))
 
 
 def measures_shift(trainer: Any) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 from dassl.utils import MetricMeter
 
-from promptclip import FeatureShift
+from promptclip.shift import FeatureShift
 from promptclip.common.files import write_atomically
 from runs.directory import RunDirectory
-from runs.evaluation import AT_ONCE, ShiftMeter, measures_shift, spread
+from runs.evaluation import AT_ONCE, measure_shift, measures_shift, spread, tower_statistics
 from runs.record import finite, is_number
 
 NUMBERS = ("epoch", "seconds", "images_per_second")
@@ -38,7 +38,7 @@ class History:
             self.entries = read_history(self.path, trainer.cfg.RESUME)
         self.meters = MetricMeter()
         self.other: set[str] = set()  # names of what is logged besides losses; known once a step was made
-        self.shift = ShiftMeter(trainer) if measures_shift(trainer) else None
+        self.shift = tower_statistics(trainer) if measures_shift(trainer) else None
         self.rate, self.images, self.began = trainer.get_current_lr(), 0, time.perf_counter()
 
     def shift_measured(self, trainer: Any, image: FeatureShift | None, text: FeatureShift | None) -> None:
@@ -72,7 +72,7 @@ class History:
 
     def epoch_state(self, trainer: Any) -> dict[str, Any]:
         """The sums so far, as plain numbers."""
-        shift = None if self.shift is None else [self.shift.text.state(), self.shift.vision.state()]
+        shift = None if self.shift is None else self.shift.state()
         return {"lr": self.rate, "meters": self.meters.state(), "shift": shift, "other": sorted(self.other)}
 
     def load_epoch_state(self, trainer: Any, state: dict[str, Any]) -> None:
@@ -81,8 +81,7 @@ class History:
         self.meters.load_state(state["meters"])
         self.other = set(state["other"])
         if self.shift is not None and state["shift"] is not None:
-            for statistics, saved in zip((self.shift.text, self.shift.vision), state["shift"], strict=True):
-                statistics.load(saved, trainer.device)
+            self.shift.load(state["shift"], trainer.device)
 
     # ---- shift ----
 
@@ -91,9 +90,9 @@ class History:
         if self.shift is None:
             return None
         if self.trainer.cfg.TRAIN.TRACK_SHIFT:
-            meter = ShiftMeter(self.trainer)
-            meter.measure(self.few_images())
-            return meter.summary()
+            statistics = tower_statistics(self.trainer)
+            measure_shift(self.trainer, self.few_images(), statistics)
+            return statistics.summary()
         return self.shift.summary() if self.shift.text.count or self.shift.vision.count else None
 
     def few_images(self) -> list[Any]:
