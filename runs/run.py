@@ -109,7 +109,7 @@ class Run:
         path = self.directory.path
         kept = sorted(path.glob("*/model.pth.tar-*"), key=lambda file: file.stat().st_mtime)
         point = f"from {kept[-1]}" if kept and not self.args.eval_only else "from its beginning"
-        return f"the same command takes {path} up again {point}."
+        return f"the same command resumes {path} {point}."
 
     def log(self) -> Path | None:
         """The newest log in the directory since this run began, if there is one."""

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 class Console:
-    """A stream whose reader may leave (`| head -1`): what is written after that goes nowhere, and the work goes on.
+    """A stream whose reader may leave (`| head -1`): what is written after that goes nowhere, and the work continues.
 
     A letter that the stream's encoding lacks is written as its code, such as \\xfc.
     """

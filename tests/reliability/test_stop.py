@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the step is finished, everything saved, the exit code 75, and the same command goes on."""
+"""SIGTERM and SIGINT: the step is finished, everything saved, the exit code 75, and the same command resumes."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_a_stopped_run_goes_on_inside_its_epoch(command, whole, tmp_path, number
     printed = output.read_text()
     assert f"{number}: saving after this step" in printed and "Traceback" not in printed
     (saved,) = directory.glob(f"{MODEL}/model.pth.tar-1-batch-*")
-    assert f"stopped: the same command takes {directory} up again from {saved}." in printed
+    assert f"stopped: the same command resumes {directory} from {saved}." in printed
     assert json.loads((directory / "metrics.json").read_text())["complete"] is False
 
     code, printed = small_run.run(argv, output)

@@ -1,4 +1,4 @@
-"""history.json: its keys, its numbers, and going on in it; tests/reliability has runs that are killed and stopped."""
+"""history.json: its keys, its numbers, and continuing it; tests/reliability has runs that are killed and stopped."""
 
 import json
 import re
@@ -117,7 +117,7 @@ def test_a_run_resumed_from_elsewhere_goes_on_in_its_history(perform, whole, tmp
     assert found.record["train_seconds"] > 0
 
 
-def test_tracking_is_alike_in_all_methods_and_changes_nothing(perform, tmp_path):
+def test_tracking_is_the_same_in_all_methods_and_changes_nothing(perform, tmp_path):
     plain = perform(tmp_path / "plain", *IVLP, "TEST.SHIFT_IMAGES", "0")
     tracked = perform(tmp_path / "tracked", *IVLP, "TRAIN.TRACK_SHIFT", "True", "TEST.SAVE_FEATURES", "True")
     assert [entry["feature_shift"] for entry in history(plain.directory)] == [None] * 4

@@ -29,7 +29,7 @@ def test_keys_and_their_documentation(perform, tmp_path):
     assert set(chance) - set(steady) == {"not_deterministic_because"}
     assert set(steady) - set(chance) == {"broken_images"}
     assert tuple(documented("predictions.csv")) == COLUMNS
-    begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # broken off: the loss becomes infinite
+    begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # interrupted: the loss becomes infinite
     assert set(begun) == set(documented("From the beginning", 3)) and begun["complete"] is False
 
 

@@ -1,5 +1,8 @@
 """Feature shift and features at the end of an evaluation, against Eq. 6 written out on a plain CLIP."""
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import small_run
@@ -12,7 +15,7 @@ from torch.nn import functional as F
 from promptclip import FeatureShift, load_clip
 from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
-from runs.evaluation import spread
+from runs.evaluation import Evaluation, ShiftMeter, spread
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),
@@ -110,6 +113,28 @@ def test_shift_switched_off_or_on_fewer_images(perform, tmp_path):
     assert few["feature_shift"]["text"] == all_["feature_shift"]["text"]
     assert few["feature_shift"]["vision"] != all_["feature_shift"]["vision"]
     assert off["experiment"] == few["experiment"] == all_["experiment"]
+
+
+def test_the_time_for_shift_is_not_the_evaluations(perform, tmp_path, monkeypatch):
+    measure = ShiftMeter.measure
+    monkeypatch.setattr(ShiftMeter, "measure", lambda self, images: (time.sleep(1), measure(self, images)))
+    record = perform(tmp_path / "out", "OPTIM.MAX_EPOCH", "1").record
+    assert record["feature_shift"] is not None and 6 / record["test_images_per_second"] < 1
+
+
+def test_shift_is_not_measured_in_the_evaluations_of_each_epoch(monkeypatch):
+    trainer = SimpleNamespace(image_shift=None, get_model_names=lambda: ["learner"], epoch=0, max_epoch=2)
+    test = SimpleNamespace(SPLIT="val", SHIFT_IMAGES=3)
+    evaluation = Evaluation(trainer, SimpleNamespace(TEST=test, DATASET=SimpleNamespace(ROOT="")))
+    monkeypatch.setattr("runs.evaluation.ShiftMeter", lambda trainer: None)
+    loader = SimpleNamespace(dataset=range(9))
+    evaluation.epoch_begins(trainer)
+    evaluation.evaluation_begins(trainer, "val", loader)
+    assert evaluation.sample == frozenset()
+    trainer.epoch = 1
+    evaluation.epoch_begins(trainer)
+    evaluation.evaluation_begins(trainer, "val", loader)
+    assert evaluation.sample == {0, 3, 6}
 
 
 def test_images_are_taken_from_the_whole_list():

@@ -22,7 +22,7 @@ open(sys.argv[1], "w").write("done")
 
 
 @pytest.mark.parametrize("redirection", ["| head -1", "| true", ">&-", ">&- 2>&-", ">/dev/full", "<&- >&-"])
-def test_the_work_goes_on(tmp_path, redirection):
+def test_the_work_continues(tmp_path, redirection):
     command = f'set -o pipefail; "{sys.executable}" -c "$WRITER" "{tmp_path}/file" {redirection}'
     environment = os.environ | {"WRITER": WRITER, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
