@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     """Do the sweep; returns the exit code."""
     args = build_parser().parse_intermixed_args(argv)
     try:
-        require("torch", "clip", "dassl", "yacs", "tabulate", "filelock", "rich")
+        require("torch", "clip", "dassl", "yacs", "tabulate", "rich")
         from sweeps.session import Session  # only now: it imports what `require` looked for
 
         session = Session(args)

@@ -18,10 +18,11 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import datasets
-import trainers
+import trainers  # noqa: F401  registers the methods
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
 from promptclip.load import backbone_names
+from promptclip.model import CHECKPOINTING
 
 PATHS = (
     *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.LIST"),
@@ -83,7 +84,7 @@ RANGES = {
 LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INPUT.PIXEL_STD": 3}
 CHOICES = {
     "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
-    "MODEL.CHECKPOINTING": ("auto", "on", "off"),
+    "MODEL.CHECKPOINTING": CHECKPOINTING,
     "TEST.SPLIT": ("test", "val"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
 }
@@ -94,11 +95,7 @@ CHOICES = {
 def default_config() -> CfgNode:
     """Dassl's defaults, plus what the data sets, the runs and all registered trainers add to them."""
     cfg = get_cfg_default()
-    for room in (datasets, trainers):
-        if hasattr(room, "extend_cfg"):
-            room.extend_cfg(cfg)
-    if "CHECKPOINTING" not in cfg.MODEL:
-        cfg.MODEL.CHECKPOINTING, cfg.MODEL.CUDA_GRAPH = "auto", True
+    datasets.extend_cfg(cfg)
     # What the record holds besides the result (docs/records.md); none of it changes a result
     cfg.TEST.SHIFT_IMAGES = 256  # test images that feature_shift is measured on at the end; 0: not measured
     cfg.TEST.SAVE_FEATURES = False  # features.npz of the test images and classes

@@ -7,8 +7,8 @@ from typing import Any
 
 from dassl.utils import MetricMeter
 
-from promptclip.shift import FeatureShift
 from promptclip.common.files import write_atomically
+from promptclip.shift import FeatureShift
 from runs.directory import RunDirectory
 from runs.evaluation import AT_ONCE, measure_shift, measures_shift, spread, tower_statistics
 from runs.record import finite, is_number

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock
-
+from promptclip.common.locks import Lock
 from runs.protocols import keep_last_checkpoint
 from sweeps.checks import finished, try_lock, user_of
 from sweeps.perform import Outcome, PlannedRun, Runner, environment_of
@@ -47,7 +46,7 @@ class Local:
         self.plan, self.runner, self.folder, self.progress = plan, runner, folder, progress
         self.description = f"{jobs} at once"
         self.free_devices = [devices[job % len(devices)] if devices else None for job in range(jobs)]
-        self.running: dict[Future[Outcome], tuple[PlannedRun, str | None, FileLock]] = {}
+        self.running: dict[Future[Outcome], tuple[PlannedRun, str | None, Lock]] = {}
         self.look_again: dict[str, float] = {}
 
     def run(self, refresh: Callable[[], None]) -> None:

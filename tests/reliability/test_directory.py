@@ -34,15 +34,15 @@ class Limit:
         self.size = size
 
     def __call__(self):
-        from dassl.engine.saving import Saving
+        from dassl.engine import TrainerBase
 
-        save = Saving.save_model
+        save = TrainerBase.save_model
 
         def limited(trainer, *args, **kwargs):
             save(trainer, *args, **kwargs)
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
 
-        Saving.save_model = limited
+        TrainerBase.save_model = limited
 
 
 def test_no_more_room_for_a_checkpoint(command, whole, tmp_path):

@@ -16,7 +16,7 @@ import recipe
 import small_run
 import torch
 from dassl.data.datasets import Datum
-from dassl.engine.saving import Saving
+from dassl.engine import TrainerBase
 from dassl.utils import read_image
 from hypothesis import HealthCheck, given, settings
 from mutations import at_most, damage, damaged
@@ -41,10 +41,11 @@ SIZES = recipe.COMMON | {
 }
 
 
-class Resumer(Saving):
+class Resumer(TrainerBase):
     """The part of a trainer that saves and resumes, with one small model."""
 
     def __init__(self):
+        super().__init__()
         model = nn.Linear(3, 2)
         optim = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         model(torch.ones(1, 3)).sum().backward()

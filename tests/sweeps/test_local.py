@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from promptclip.common.locks import Lock
 from sweeps import local
 from sweeps.local import file_name
 
@@ -199,8 +199,8 @@ def test_a_run_of_another_sweep_is_left_to_it(bench):
     bench.write(SMALL)
     locks = bench.output / "sweeps/locks"
     locks.mkdir(parents=True)
-    other = FileLock(locks / file_name(bench.run_at(TRAIN)), thread_local=False)
-    other.acquire()
+    other = Lock(locks / file_name(bench.run_at(TRAIN)))
+    other.take()
 
     def finish_it():
         wait_for(lambda: bench.calls() == [TRAIN2, TEST2])  # meanwhile the rest was done
