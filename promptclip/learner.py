@@ -94,6 +94,11 @@ def cross_entropy(output: Output, labels: Tensor) -> Tensor:
 CROSS_ENTROPY = {"ce": Loss(1, cross_entropy)}
 
 
+def weighted(name: str, weight: float, function: Callable[[Output, Tensor], Tensor]) -> dict[str, Loss]:
+    """A loss under its name, to be added to others; nothing where its weight is 0."""
+    return {name: Loss(weight, function)} if weight else {}
+
+
 def descend_sum(
     losses: dict[str, Tensor], parameters: Sequence[nn.Parameter], scale: Callable[[Tensor], Tensor]
 ) -> Tensor:

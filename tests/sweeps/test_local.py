@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptclip.common.locks import Lock
+from promptclip.common.files import Lock
 from sweeps import local
 from sweeps.local import file_name
 
@@ -227,7 +227,7 @@ def test_a_run_that_goes_on_by_itself_is_waited_for(bench):
     directory.mkdir(parents=True)
     orphan = subprocess.Popen(
         [sys.executable, "-c", f"import sys, pathlib; sys.path.insert(0, {str(Path.cwd())!r})\n"
-         "from promptclip.common.locks import Lock\n"
+         "from promptclip.common.files import Lock\n"
          f"lock = Lock(pathlib.Path({str(directory)!r}) / '.lock'); lock.take()\n"
          "print('locked', flush=True); sys.stdin.read(); lock.release()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from promptclip.common import locks
-from promptclip.common.locks import InUse, Lock, holder
+from promptclip.common.files import InUse, Lock, holder
 
 # Takes the lock, forks a worker that lives on, and waits.
 HOLDER = """
 import os, pathlib, sys, time
-from promptclip.common.locks import Lock
+from promptclip.common.files import Lock
 lock = Lock(pathlib.Path(sys.argv[1]))
 lock.take()
 if os.fork():
@@ -73,7 +73,7 @@ def test_one_process_does_not_lock_twice(tmp_path):
         assert f"process {os.getpid()} on" in holder(path)
         # the lock is still there for others: asking must not have opened and closed the file
         code = (
-            "import sys, pathlib; from promptclip.common.locks import holder; print(holder(pathlib.Path(sys.argv[1])))"
+            "import sys, pathlib; from promptclip.common.files import holder; print(holder(pathlib.Path(sys.argv[1])))"
         )
         asked = subprocess.run(
             [sys.executable, "-c", code, str(path)], cwd=Path(locks.__file__).parents[2], capture_output=True, text=True
