@@ -6,34 +6,50 @@ python parse_test_res.py output/evaluation/RESTORE_m/vit_b16_c2_ep2_batch4_16sho
 """
 
 import argparse
+import math
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from promptclip.common.console import steady_streams
 
 TRAINED = ("Finish training", "Finished training")  # Dassl's line, and that of some repositories
 TESTED = ("=> result",)
 
 
 def read_result(log: Path, keyword: str, signals: tuple[str, ...]) -> float | None:
-    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none."""
-    pattern = re.compile(rf"\* {re.escape(keyword)}: ([\.\deE+-]+)%")
-    armed, result = False, None
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            armed = armed or line.strip() in signals
-            match = pattern.search(line) if armed else None
-            if match:
-                result = float(match.group(1))
-    return result
+    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none.
+
+    Raises:
+        ValueError: what stands there is no number, as after an evaluation of a model that broke, or the log cannot be
+            read.
+    """
+    pattern = re.compile(rf"\* {re.escape(keyword)}: (\S+?)%")
+    armed, found = False, None
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                armed = armed or line.strip() in signals
+                match = pattern.search(line) if armed else None
+                found = match[1] if match else found
+    except OSError as error:
+        raise ValueError(f"{log} cannot be read ({error.strerror}); make it readable, or move its run away.") from error
+    if found is None:
+        return None
+    with suppress(ValueError):
+        if math.isfinite(float(found)):
+            return float(found)
+    raise ValueError(f"{log} says {keyword} {found}%, which is no number; repeat that run, or move its directory away.")
 
 
 def find_result(run: Path, keyword: str, signals: tuple[str, ...]) -> tuple[Path, float] | None:
     """The log of directory `run` that holds its result, and the result.
 
-    That is log.txt. A run that was broken off and resumed ends in log.txt-<time>; those are asked, newest first,
+    That is log.txt. A run that was interrupted and resumed ends in log.txt-<time>; those are asked, newest first,
     only if log.txt itself has no result.
     """
     later = sorted(run.glob("log.txt-*"), reverse=True)
@@ -61,7 +77,7 @@ def nothing_found(directory: Path, keyword: str, signals: tuple[str, ...]) -> st
     if signals == TRAINED and any(find_result(run, keyword, TESTED) for run in runs):
         return f"{place}: no log holds the line {TRAINED[0]!r}; add --test-log to read evaluation runs."
     texts = "".join(log.read_text(encoding="utf-8", errors="replace") for log in logs)
-    found = sorted(set(re.findall(r"^\* (\w+): [\.\deE+-]+%", texts, flags=re.MULTILINE)))
+    found = sorted(set(re.findall(r"^\* (\w+): \S+%", texts, flags=re.MULTILINE)))
     if found and keyword not in found:
         return f"{place}: no log holds the metric {keyword!r}; --keyword can be one of {', '.join(found)}."
     return f"{place}: none of its {len(logs)} log files has come to a result yet."
@@ -105,22 +121,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keyword", default="accuracy", help="the metric to read (default: accuracy)")
     args = parser.parse_args(argv)
     signals = TESTED if args.test_log else TRAINED
-    try:
-        if not os.path.isdir(args.directory):
-            raise ValueError(f"There is no directory {args.directory}; give one that holds seed directories.")
-        if not args.multi_exp:
-            summarise(args.directory, args.keyword, signals, args.ci95)
+    with steady_streams():
+        try:
+            summarise_all(args, signals)
             return 0
-        experiments = [os.path.join(args.directory, part.name) for part in subdirectories(Path(args.directory))]
-        if not experiments:
-            raise ValueError(f"{args.directory} is empty; with --multi-exp it must hold one directory an experiment.")
-        means = [summarise(experiment, args.keyword, signals, args.ci95) for experiment in experiments]
-        print("Average performance")
-        print(f"* {args.keyword}: {np.mean(means):.2f}%")
-        return 0
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+
+def summarise_all(args: argparse.Namespace, signals: tuple[str, ...]) -> None:
+    """Print the summary of one experiment, or of several and their average."""
+    if not os.path.isdir(args.directory):
+        raise ValueError(f"There is no directory {args.directory}; give one that holds seed directories.")
+    if not args.multi_exp:
+        summarise(args.directory, args.keyword, signals, args.ci95)
+        return
+    experiments = [os.path.join(args.directory, part.name) for part in subdirectories(Path(args.directory))]
+    if not experiments:
+        raise ValueError(f"{args.directory} is empty; with --multi-exp it must hold one directory an experiment.")
+    means = [summarise(experiment, args.keyword, signals, args.ci95) for experiment in experiments]
+    print("Average performance")
+    print(f"* {args.keyword}: {np.mean(means):.2f}%")
 
 
 if __name__ == "__main__":

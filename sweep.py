@@ -1,4 +1,4 @@
-"""All runs of a table or figure, from one yaml file: what is finished is skipped, the same command goes on.
+"""All runs of a table or figure, from one yaml file: what is finished is skipped, the same command resumes.
 
 python sweep.py demo/table1                              a ready specification in sweeps/specs/, or a file
 python sweep.py table1 --root /data --jobs 2             two runs at once, each GPU in turn
@@ -6,7 +6,7 @@ python sweep.py table1 --root /data seeds=1 datasets=dtd,eurosat OPTIM.LR=0.001
 python sweep.py table1 --root /data --launcher slurm --slurm partition=gpu --slurm gpus_per_node=1
 python sweep.py table1 --root /data --dry-run            print the commands
 
-Exit codes: 0 all done, 1 some runs broke, 2 the command has to be put right, 75 stopped: the same command goes on.
+Exit codes: 0 all done, 1 some runs broke, 2 the command has to be put right, 75 stopped: the same command resumes.
 """
 
 import argparse
@@ -14,12 +14,10 @@ import os
 import shlex
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
-from promptclip.common.packages import require
-from runs.signals import RESUMABLE
-
-REPOSITORY = Path(__file__).resolve().parent
+from promptclip.common.names import require
+from runs.command_line import RESUMABLE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,8 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", default=os.environ.get("DATA", ""), help="directory of the data sets ($DATA)")
     parser.add_argument("--output", default="output", help="root of all results (output, in the repository)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
-    parser.add_argument("--jobs", type=positive, help="runs at once (local: one a GPU, or one; slurm: no limit)")
-    parser.add_argument("--retries", type=natural, default=2, help="how often a run that broke is tried again (2)")
+    parser.add_argument("--jobs", type=whole_number(1), help="runs at once (local: one a GPU, or one; slurm: no limit)")
+    parser.add_argument(
+        "--retries", type=whole_number(0), default=2, help="how often a run that broke is tried again (2)"
+    )
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local")
     parser.add_argument(
         "--slurm", action="append", default=[], metavar="KEY=VALUE", help="for sbatch, as submitit names it: time=60"
@@ -40,54 +40,46 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def natural(text: str) -> int:
-    """A whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
+def whole_number(least: int) -> Callable[[str], int]:
+    """Reads a whole number from `least` on."""
 
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
 
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    if natural(text) < 1:
-        raise argparse.ArgumentTypeError("at least one run at once is needed")
-    return int(text)
+    return read
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do the sweep; returns the exit code."""
     args = build_parser().parse_intermixed_args(argv)
     try:
-        require("torch", "clip", "dassl", "yacs", "tabulate", "filelock")
-        from sweeps.sweep import Sweep  # only now: it imports what `require` looked for
+        require("torch", "clip", "dassl", "yacs", "tabulate", "rich")
+        from sweeps.session import Session  # only now: it imports what `require` looked for
 
-        place = [absolute(args.output) if args.output != "output" else "output", absolute(args.root)]
-        sweep = Sweep(args, *place)
-        os.chdir(REPOSITORY)  # paths in commands and records are as the scripts' are
-        sweep.prepare()
+        session = Session(args)
+        if args.dry_run:
+            for done, command in session.commands():
+                print(f"{'# done: ' if done else ''}{shlex.join(command)}")
+            return 0
+        problems = session.prepare()
     except KeyboardInterrupt:
         print("\nstopped: nothing was begun", file=sys.stderr)
         return RESUMABLE
     except (ValueError, LookupError, OSError, ImportError) as error:
-        text = str(error.args[0] if isinstance(error, KeyError) else error)
-        print(f"error: {' '.join(text.split())}", file=sys.stderr)
+        problems = [str(error.args[0] if isinstance(error, KeyError) else error)]
+    if problems:
+        for text in problems:
+            print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
-    if args.dry_run:
-        for done, command in sweep.commands():
-            print(f"{'# done: ' if done else ''}{shlex.join(command)}")
-        return 0
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, sweep.stop)
+        signal.signal(number, session.stop)
     try:
-        return sweep.run()
+        return session.run()
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def absolute(path: str) -> str:
-    """A path of the caller's, wherever we go; nothing stays nothing."""
-    return os.path.abspath(path) if path else ""
 
 
 if __name__ == "__main__":

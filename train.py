@@ -1,13 +1,14 @@
-"""One run, from the command line that every script of the CoOp family uses.
+"""One run, from the command line that CoOp-style code uses.
 
 python train.py --root /data --seed 1 --trainer RESTORE_m \\
     --dataset-config-file configs/datasets/oxford_pets.yaml \\
     --config-file configs/trainers/RESTORE_m/vit_b16_c2_ep10_batch4.yaml \\
     --output-dir output/pets/seed1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+python train.py --trainer RESTORE_m --help-options
 
 Its directory gets log.txt, config.yaml, the checkpoints and its record (docs/records.md). The same command again
-finishes a run that was broken off, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
-started, 75 stopped by SIGTERM or Ctrl-C with everything saved: the same command goes on.
+resumes a run that was interrupted, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
+started, 75 stopped by SIGTERM or Ctrl-C with everything saved: the same command resumes it.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from promptclip.common.packages import require
-from runs.arguments import build_parser
-from runs.signals import RESUMABLE, StopRequest, listening
+from promptclip.common.console import steady_streams
+from promptclip.common.names import require
+from runs.command_line import RESUMABLE, StopRequest, build_parser, stop_requests
 
 # What a user can put right: answered with one sentence instead of a traceback.
 SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, RuntimeError)
@@ -29,15 +30,16 @@ SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, R
 def main(argv: list[str] | None = None) -> int:
     """Do one run and return its exit code; errors are told in one sentence on stderr."""
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser(__doc__).parse_args(argv)
-    console = sys.stdout
-    try:
-        with listening() as stop:
-            return attempt(args, argv, stop)
-    finally:
-        tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
-        if tee is not console:
-            tee.close()
+    with steady_streams():
+        console = sys.stdout
+        try:
+            args = build_parser(__doc__).parse_args(argv)
+            with stop_requests() as stop:
+                return attempt(args, argv, stop)
+        finally:
+            tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
+            if tee is not console:
+                tee.close()
 
 
 def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int:
@@ -45,6 +47,11 @@ def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int
     run = None
     try:
         require("torch", "clip", "dassl", "yacs", "tabulate")
+        if getattr(args, "help_options", False):
+            from runs.config import describe_options
+
+            print(describe_options(args.trainer))
+            return 0
         from runs.run import Run  # only now: it imports what `require` looked for
 
         run = Run(args, argv)
@@ -64,11 +71,11 @@ def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int
         return failed(run, error)
     finally:
         if run:
-            run.claim.release()
+            run.directory.release()
 
 
 def stopped(run: Any) -> int:
-    """Say how a run that was asked to stop is taken up again."""
+    """Say how a run that was asked to stop is resumed."""
     print(f"\nstopped: {run.how_to_resume() if run else 'nothing was begun'}", file=sys.stderr)
     return RESUMABLE
 
@@ -85,7 +92,7 @@ def failed(run: Any, error: Exception) -> int:
         return 1
     if run:
         with suppress(OSError):
-            run.claim.withdraw()
+            run.directory.withdraw()
     print(f"error: {sentence(error)}", file=sys.stderr)
     return 2
 

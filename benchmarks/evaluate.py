@@ -4,16 +4,12 @@ The plain path encodes every class name again for every test batch; the fast one
 first batch and keeps them.
 """
 
-import contextlib
-import io
-
 import torch
 from clip.model import CLIP
 
-from benchmarks.count import flops, line, text_tokens
-from benchmarks.options import prepare, repeats, table, timing_parser, where
-from benchmarks.setting import LISTS, batch, build, class_names, random_clip
-from benchmarks.timing import interleaved
+from benchmarks.measure import extrapolate, flops, interleaved
+from benchmarks.options import machine, repeats, table, timing_parser, use_device
+from benchmarks.setting import batch, build, class_names, random_clip, text_tokens, title
 
 
 def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]:
@@ -23,7 +19,7 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
     parser.add_argument("--batch", type=int, default=100, help="images of a test batch")
     parser.add_argument("--batches", type=int, default=25, help="batches of the evaluation the ratio is stated for")
     args = parser.parse_args(argv)
-    prepare(args)
+    use_device(args)
     model = model or random_clip()
     rows = []
     for count in args.classes:
@@ -31,7 +27,7 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
             some = [measure(method, count, args, model) for method in args.methods]
         print(table(some, args.markdown) + "\n", flush=True)
         rows += some
-    print(f"seconds: median of {args.clock} time, batches of {args.batch}, {where(args)}")
+    print(f"seconds: median of {args.clock} time, batches of {args.batch}, {machine(args)}")
     print(f"times faster: an evaluation of {args.batches} batches, whose text features (s text) are computed once")
     return rows
 
@@ -41,15 +37,11 @@ def measure(method: str, count: int, args, model: CLIP) -> dict:
     names = class_names(count)
     images = batch(names, args.batch, model.visual.input_resolution)["img"].to(args.device)
 
-    def trainer(path: str, names: list[str]):
-        with contextlib.redirect_stdout(io.StringIO()):
-            return build(method, path, names, model, args.device)
-
     def first(trainer, images):
         trainer.set_model_mode("eval")  # which forgets the text features
         return trainer.model_inference(images)
 
-    plain, fast = trainer("plain", names), trainer("fast", names)
+    plain, fast = (build(method, path, names, model, args.device) for path in ("plain", "fast"))
     jobs = {
         "plain": lambda: first(plain, images),
         "text": lambda: first(fast, images[:1]),
@@ -58,15 +50,15 @@ def measure(method: str, count: int, args, model: CLIP) -> dict:
     one = images[:1]  # the counts grow by the same with every image and, on the plain path, with every class
     image = flops(lambda: fast.model_inference(one)) and flops(lambda: fast.model_inference(one))
     text = flops(lambda: first(fast, one)) - image
-    few = {k: trainer("plain", names[:k]) for k in (2, 4)}
-    plain_text = line({k: flops(lambda k=k: first(few[k], one)) for k in few}, count) - image
+    few = {k: build(method, "plain", names[:k], model, args.device) for k in (2, 4)}
+    plain_text = extrapolate({k: flops(lambda k=k: first(few[k], one)) for k in few}, count) - image
     total = args.batches * (plain_text + args.batch * image), text + args.batches * args.batch * image
     times = interleaved(jobs, {name: repeats(args, name) for name in jobs}, args.clock, args.device)
     return {
-        "classes": f"{count} ({LISTS[count][1]})" if count in LISTS else count,
+        "classes": title(count),
         "method": method,
-        "tokens plain": text_tokens(plain, "plain"),
-        "tokens fast": text_tokens(fast, "fast"),
+        "tokens plain": text_tokens(plain),
+        "tokens fast": text_tokens(fast),
         "GFLOP ratio": total[0] / total[1],
         "s plain": times["plain"],
         "s fast": times["fast"],

@@ -3,9 +3,7 @@
 A plain step that would not fit is not run: its peak is the straight line through two smaller ones, and said to be.
 """
 
-import contextlib
 import functools
-import io
 import json
 import subprocess
 import sys
@@ -16,10 +14,10 @@ from pathlib import Path
 import torch
 from clip.model import CLIP
 
-from benchmarks.count import line, saved_bytes
+from benchmarks.measure import extrapolate, saved_bytes
+from benchmarks.options import machine, table, use_device
 from benchmarks.options import parser as shared_parser
-from benchmarks.options import prepare, table, where
-from benchmarks.setting import LISTS, PATHS, ROOT, batch, build, class_names, random_clip
+from benchmarks.setting import PATHS, ROOT, batch, build, class_names, random_clip
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -32,7 +30,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     parser.add_argument("--largest", type=int, default=98, help="classes of the largest plain step that is run")
     parser.add_argument("--one", choices=PATHS, help="one step of this path, the first method, the first list")
     args = parser.parse_args(argv)
-    prepare(args)
+    use_device(args)
     if args.one:
         result = step(args.methods[0], args.one, args.classes[0], args.device, args.checkpointing, random_clip())
         print(json.dumps(result))
@@ -41,7 +39,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     rows = [row(method, count, args.largest, spawned) for count in args.classes for method in args.methods]
     print(table(rows, args.markdown))
     print(f"MiB above the weights; ~: line through plain steps of {args.largest // 2} and {args.largest} classes")
-    print(where(args))
+    print(machine(args))
     return rows
 
 
@@ -51,7 +49,7 @@ def row(method: str, count: int, largest: int, spawn: Callable[[str, str, int], 
     extended = count > largest
     if extended:
         points = {k: spawn(method, "plain", k) for k in (largest // 2, largest)}
-        plain = {key: line({k: one[key] for k, one in points.items()}, count) for key in fast}
+        plain = {key: extrapolate({k: one[key] for k, one in points.items()}, count) for key in fast}
     else:
         plain = spawn(method, "plain", count)
     shown = {}
@@ -59,7 +57,7 @@ def row(method: str, count: int, largest: int, spawn: Callable[[str, str, int], 
         shown[f"{title}, plain"] = f"{'~' * extended}{plain[key] / 2**20:,.0f}"
         shown[f"{title}, fast"] = f"{fast[key] / 2**20:,.0f}"
         shown[f"{title}, ratio"] = plain[key] / fast[key]
-    return {"classes": f"{count} ({LISTS[count][1]})" if count in LISTS else count, "method": method} | shown
+    return {"classes": title(count), "method": method} | shown
 
 
 def spawn(method: str, path: str, count: int, args: Namespace) -> dict[str, int]:
@@ -83,18 +81,17 @@ def step(method: str, path: str, count: int, device: str, checkpointing: str, mo
     """
     names = class_names(count)
     options = ["MODEL.CHECKPOINTING", checkpointing]
-    with contextlib.redirect_stdout(io.StringIO()):
-        trainer = build(method, path, names, model, device, options=options)
+    trainer = build(method, path, names, model, device, options=options)
     data = batch(names, 4, model.visual.input_resolution)
     small = {name: tensor[:1] for name, tensor in data.items()}
     if path == "fast" and count > 10:  # libraries take their own memory at the first call; a small step makes them
-        with contextlib.redirect_stdout(io.StringIO()):
-            warm = build(method, path, names[:4], model, device, options=options)
+        warm = build(method, path, names[:4], model, device, options=options)
         warm.forward_backward({"img": small["img"], "label": small["label"] % 4})
     before = _now(device)
     trainer.forward_backward(data)
     peak = _peak(device) - before
-    saved = saved_bytes(lambda: trainer.encode(data["img"].to(device)), trainer.clip.model)
+    images = data["img"].to(device)
+    saved = saved_bytes(lambda: trainer.learner(trainer.clip, trainer.classes, images), trainer.clip.model)
     return {"peak": peak, "saved": saved}
 
 

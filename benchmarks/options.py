@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from benchmarks.measure import CLOCKS
 from benchmarks.setting import LISTS, METHODS
-from benchmarks.timing import CLOCKS
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def timing_parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def prepare(args: argparse.Namespace) -> None:
+def use_device(args: argparse.Namespace) -> None:
     """Set the threads, refuse what cannot run."""
     if args.device != "cpu" and not torch.cuda.is_available():
         raise SystemExit("error: there is no CUDA device here; use --device cpu.")
@@ -45,7 +45,7 @@ def repeats(args: argparse.Namespace, path: str) -> int:
     return args.plain_repeats or args.repeats if path == "plain" else args.repeats
 
 
-def where(args: argparse.Namespace) -> str:
+def machine(args: argparse.Namespace) -> str:
     """Machine, threads, torch and date of a table, in one line."""
     device = torch.cuda.get_device_name() if args.device != "cpu" else cpu_name()
     threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"

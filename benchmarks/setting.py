@@ -2,18 +2,22 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from clip.model import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from torch.nn import functional as F
+from torch import Tensor
 
-from benchmarks.plain import PlainCLIP
+from promptclip import PromptedCLIP, PromptLearner
+from promptclip.plain import PlainCLIP
 from runs.config import default_config, merge_file
-from trainers.prompt_trainer import PromptTrainer
+from trainers.method import Setup
+from trainers.trainer import PromptTrainer
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = Path(__file__).parent / "class_names"
@@ -48,6 +52,11 @@ def class_names(count: int) -> list[str]:
     return (NAMES / f"{file}.txt").read_text(encoding="utf-8").splitlines()[:count]
 
 
+def title(count: int) -> str | int:
+    """A list of class names as tables show it."""
+    return f"{count} ({LISTS[count][1]})" if count in LISTS else count
+
+
 def random_clip(geometry: tuple = GEOMETRY, dtype: torch.dtype = torch.float32) -> CLIP:
     """A frozen CLIP with clip's own random start."""
     torch.manual_seed(0)
@@ -55,11 +64,24 @@ def random_clip(geometry: tuple = GEOMETRY, dtype: torch.dtype = torch.float32) 
 
 
 def build(
-    method: str, path: str, names: list[str], model: CLIP, device: str = "cpu", slice_size: int = 0, options: list = ()
+    method: str,
+    path: str,
+    names: list[str],
+    model: CLIP,
+    device: str = "cpu",
+    slice_size: int = 0,
+    options: Sequence[Any] = (),
 ) -> PromptTrainer:
-    """The method's trainer with its published settings, on random weights, its steps taking the path.
+    """The method's trainer with its published settings, on random weights, ready for a step; prints nothing.
 
-    The text teacher of PromptSRC, which is computed once a run, is random here.
+    Args:
+        method: one of `METHODS`.
+        path: one of `PATHS`: how its steps are taken.
+        names: the classes.
+        model: the CLIP.
+        device: "cpu" or "cuda".
+        slice_size: of the plain path, see `PlainCLIP`.
+        options: KEY, VALUE, ... of the configuration.
 
     Raises:
         ValueError: unknown method or path.
@@ -68,47 +90,65 @@ def build(
         raise ValueError(f"The method {method!r} is none of {', '.join(METHODS)}.")
     if path not in PATHS:
         raise ValueError(f"The path {path!r} is none of {', '.join(PATHS)}.")
-    trainer_class = TRAINER_REGISTRY.get(method)
     cfg = default_config()
     merge_file(cfg, ROOT / "configs" / "trainers" / method / f"{METHODS[method]}.yaml")
     size = model.visual.input_resolution
     cfg.merge_from_list(["TRAINER.NAME", method, "INPUT.SIZE", (size, size), "USE_CUDA", device != "cpu"])
     cfg.merge_from_list(["MODEL.CUDA_GRAPH", path == "graph", *options])
-    cfg.TRAINER[trainer_class.node].PREC = "fp32" if device == "cpu" else cfg.TRAINER[trainer_class.node].PREC
+    if device == "cpu":
+        cfg.TRAINER[TRAINER_REGISTRY.get(method).method.node].PREC = "fp32"
     cfg.freeze()
     torch.manual_seed(1)
-    bench = type(method, (trainer_class,), _stand_ins(model, names))
-    trainer = bench(cfg)
+    with contextlib.redirect_stdout(io.StringIO()):
+        trainer = _without_files(method, model, names)(cfg)
+        if path != "plain":
+            trainer.plan_memory()
     if path == "plain":
         trainer.clip = PlainCLIP(trainer.clip.model, slice_size)
-        trainer.layout = trainer.clip.layout(trainer.classes)
-    else:
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer.plan_memory()
+        trainer.classes = trainer.learner.classes(trainer.clip, names)
     trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2  # never the epoch's last batch
     trainer.set_model_mode("train")
     return trainer
 
 
-def _stand_ins(model: CLIP, names: list[str]) -> dict[str, Callable]:
-    """What replaces a trainer's reading of files: the model, the class names, the text teacher."""
+class _RandomTexts(PromptedCLIP):
+    """Gives plain texts random features: a teacher's, which a run computes once and no step is measured by."""
 
-    def check_cfg(self, cfg) -> None:
-        self.backbone = model
-        self.check_options(cfg.TRAINER[self.node])
-
-    def build_data_loader(self) -> None:
-        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names, num_classes=len(names)))
-        self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
-        self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
-
-    def prepare(self) -> None:
-        self.teacher_text = F.normalize(torch.randn(len(names), model.text_projection.shape[1]), dim=-1).to(self.device)
-
-    return {"check_cfg": check_cfg, "build_data_loader": build_data_loader, "prepare": prepare}
+    def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:
+        """Random features (N, D)."""
+        return torch.randn(len(texts), self.model.text_projection.shape[1]).to(self.device, self.model.dtype)
 
 
-def batch(names: list[str], size: int, resolution: int) -> dict[str, torch.Tensor]:
+def _without_files(name: str, model: CLIP, names: list[str]) -> type[PromptTrainer]:
+    """The method's trainer, given `model` and class `names` instead of what it would read from files."""
+    parent = TRAINER_REGISTRY.get(name)
+
+    def build_learner(setup: Setup) -> PromptLearner:
+        return parent.method.build(replace(setup, clip=_RandomTexts(setup.clip.model)))
+
+    class Trainer(parent):
+        method = replace(parent.method, build=build_learner)
+
+        def check_cfg(self, cfg) -> None:
+            self.backbone = model
+            self.check_options(cfg)
+
+        def build_data_loader(self) -> None:
+            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names, num_classes=len(names)))
+            self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
+            self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
+
+    return Trainer
+
+
+def text_tokens(trainer: PromptTrainer) -> int:
+    """Tokens that a text pass computes."""
+    if isinstance(trainer.clip, PlainCLIP):
+        return len(trainer.classes) * trainer.clip.model.context_length
+    return len(trainer.classes.ids)
+
+
+def batch(names: list[str], size: int, resolution: int) -> dict[str, Tensor]:
     """`size` random images and labels."""
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(size, 3, resolution, resolution, generator=generator)

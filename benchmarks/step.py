@@ -1,14 +1,10 @@
 """Training steps, plain against fast: python -m benchmarks.step --help."""
 
-import contextlib
-import io
-
 from clip.model import CLIP
 
-from benchmarks.count import flops, line, text_tokens
-from benchmarks.options import prepare, repeats, table, timing_parser, where
-from benchmarks.setting import LISTS, PATHS, batch, build, class_names, random_clip
-from benchmarks.timing import interleaved
+from benchmarks.measure import extrapolate, flops, interleaved
+from benchmarks.options import machine, repeats, table, timing_parser, use_device
+from benchmarks.setting import PATHS, batch, build, class_names, random_clip, text_tokens, title
 
 BATCH = 4  # images of a step, as the field trains
 
@@ -18,7 +14,7 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
     parser = timing_parser(__doc__)
     parser.add_argument("--slice", type=int, default=64, help="classes of the plain text pass held in memory at once")
     args = parser.parse_args(argv)
-    prepare(args)
+    use_device(args)
     model = model or random_clip()
     rows = []
     few = {method: counts_of_few(method, args, model) for method in args.methods}
@@ -26,7 +22,7 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
         some = measure(count, few, args, model)
         print(table(some, args.markdown) + "\n", flush=True)
         rows += some
-    print(f"seconds: median of {args.clock} time, batch {BATCH}, {where(args)}")
+    print(f"seconds: median of {args.clock} time, batch {BATCH}, {machine(args)}")
     print(f"plain text passes of more than {args.slice} classes run in slices, each with its backward pass")
     return rows
 
@@ -36,8 +32,7 @@ def counts_of_few(method: str, args, model: CLIP) -> dict[int, int]:
     data = batch(["", ""], BATCH, model.visual.input_resolution)
     counts = {}
     for classes in (2, 4):
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer = build(method, "plain", class_names(classes), model, args.device)
+        trainer = build(method, "plain", class_names(classes), model, args.device)
         counts[classes] = flops(_step(trainer, data))
     return counts
 
@@ -50,15 +45,14 @@ def measure(count: int, few: dict[str, dict[int, int]], args, model: CLIP) -> li
     paths = PATHS if args.device != "cpu" else PATHS[:2]
     for method in args.methods:
         for path in paths:
-            with contextlib.redirect_stdout(io.StringIO()):
-                trainer = build(method, path, names, model, args.device, args.slice if count > args.slice else 0)
+            trainer = build(method, path, names, model, args.device, args.slice if count > args.slice else 0)
             job = _step(trainer, data)
             if path == "graph":
                 job()  # captures
             else:  # the counted steps are the warm-up
-                counted[method, path] = line(few[method], count) if path == "plain" else flops(job)
+                counted[method, path] = extrapolate(few[method], count) if path == "plain" else flops(job)
             steps[f"{method} {path}"], turns[f"{method} {path}"] = job, repeats(args, path)
-            tokens[method, path] = text_tokens(trainer, path)
+            tokens[method, path] = text_tokens(trainer)
     times = interleaved(steps, turns, args.clock, args.device)
     rows = []
     for method in args.methods:
@@ -66,7 +60,7 @@ def measure(count: int, few: dict[str, dict[int, int]], args, model: CLIP) -> li
         graph = times.get(f"{method} graph")
         rows.append(
             {
-                "classes": f"{count} ({LISTS[count][1]})" if count in LISTS else count,
+                "classes": title(count),
                 "method": method,
                 "tokens plain": tokens[method, "plain"],
                 "tokens fast": tokens[method, "fast"],

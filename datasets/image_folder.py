@@ -1,13 +1,15 @@
-"""ImageFolder: your own images, a folder a class. No code to write, no list to make."""
+"""ImageFolder: your own images, a folder per class. No code to write, no list to make."""
 
-from difflib import get_close_matches
+import os
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from datasets.base import SplitDataset
-from datasets.files import list_folders, list_images
+from datasets.files import is_there, list_folders, list_images, read_mapping, shorten
 from datasets.splits import PARTS, Parts, split_by_folder
-from datasets.tables import read_mapping
+from promptclip.common.names import nearest, unknown
+
+OURS = ("split_fewshot",)  # folders that are no class
 
 
 @DATASET_REGISTRY.register()
@@ -27,35 +29,45 @@ class ImageFolder(SplitDataset):
 
     def read(self, save: bool = True) -> Parts:
         """Lists of the folders train, val and test where there are such; else as any data set that is split."""
-        given = [part for part in PARTS if (self.folder / part).is_dir()]
+        there = list_folders(self.folder, OURS)
+        given = [part for part in PARTS if part in there]
         if not given:
-            return self.read_undivided(save)
+            return self.read_undivided(there, save)
         if not {"train", "test"} <= set(given):
-            absent = self.folder / ("test" if "train" in given else "train")
-            raise self.missing(absent)
+            raise self.missing(self.folder / ("test" if "train" in given else "train"))
         folders = list_folders(self.folder / "train")
+        for other in set(there) - set(PARTS):
+            if set(list_folders(self.folder / other)) & set(folders):
+                raise ValueError(
+                    f"{self.folder / other} has class folders as train has, but would not be used: "
+                    f"{unknown('list', other, PARTS)} Rename it, or move it elsewhere."
+                )
         names = self.names(folders)
-        parts: Parts = {}
+        below = []  # train/cat, train/dog, ...
         for part in given:
-            strange = set(list_folders(self.folder / part)) - set(folders)
+            classes = list_folders(self.folder / part)
+            strange = set(classes) - set(folders)
             if strange:
                 raise ValueError(
                     f"{self.folder / part} has the class folder {min(strange)!r}, {self.folder / 'train'} has not; "
                     "every class needs training images."
                 )
-            parts[part] = [
-                Datum(str(self.folder / part / folder / image), label, classname=names[folder])
-                for label, folder in enumerate(folders)
-                if (self.folder / part / folder).is_dir()
-                for image in list_images(self.folder / part / folder)
+            below += [os.path.join(part, folder) for folder in classes]
+        labels = {folder: label for label, folder in enumerate(folders)}
+        parts: Parts = {part: [] for part in given}
+        for path, images in list_images(self.folder, below, tell=save).items():
+            part, folder = path.split(os.sep)
+            parts[part] += [
+                Datum(os.path.join(self.folder, path, image), labels[folder], classname=names[folder])
+                for image in images
             ]
         return self.checked(parts, self.folder)
 
-    def read_undivided(self, save: bool) -> Parts:
-        """The split file's lists, which must have a class for every folder."""
+    def read_undivided(self, folders: list[str], save: bool) -> Parts:
+        """The split file's lists, which must have a class for every one of `folders`."""
         parts = super().read(save)
         listed = {item.impath[len(str(self.images)) + 1 :].split("/")[0] for items in parts.values() for item in items}
-        unlisted = set(list_folders(self.folder)) - listed - {"split_fewshot"}
+        unlisted = set(folders) - listed
         if unlisted:
             raise ValueError(
                 f"{self.folder / self.split_file} was made before there was a class folder {min(unlisted)!r}; "
@@ -65,20 +77,20 @@ class ImageFolder(SplitDataset):
 
     def make_parts(self) -> Parts:
         """Rule P."""
-        folders = list_folders(self.folder)
+        folders = list_folders(self.folder, OURS)
         if not folders:
             raise self.missing(self.folder / "train")
-        return split_by_folder(self.images, self.names(folders), ignored=("split_fewshot",))
+        return split_by_folder(self.images, self.names(folders), OURS, tell=True)
 
     def names(self, folders: list[str]) -> dict[str, str]:
         """Class names by folder; ValueError if classnames.json names a folder that is not there, or no name."""
         path = self.folder / "classnames.json"
-        given = read_mapping(path) if path.is_file() else {}
+        given = read_mapping(path) if is_there(path) else {}
         for folder, name in given.items():
             if folder not in folders:
-                guess = get_close_matches(folder, folders, n=1)
-                hint = f"; did you mean {guess[0]!r}?" if guess else "."
-                raise ValueError(f"{path} names the class folder {folder!r}, which does not exist{hint}")
+                guess = nearest(folder[:80], folders)
+                hint = f"; did you mean {guess!r}?" if guess else "."
+                raise ValueError(f"{path} names the class folder {shorten(folder)}, which does not exist{hint}")
             if not name.strip():
-                raise ValueError(f"{path} gives {folder!r} an empty name.")
+                raise ValueError(f"{path} gives {shorten(folder)} an empty name.")
         return {folder: given.get(folder, folder) for folder in folders}

@@ -45,7 +45,7 @@ PACKAGES = {
 
 
 def emoji(archives: dict[str, Path]) -> list[dict]:
-    """Every emoji that is drawn in all styles: subgroup, slug, group (what must stay together), names a style."""
+    """Every emoji that is drawn in all styles: subgroup, slug, group (what must stay together), names per style."""
     names = {style: read_json(archives[style], "chars.json") for style in ("flat", "mono")}
     drawn = {style: read_json(archives[style], "icons.json")["icons"] for style in ("color", "flat", "mono")}
     subgroups = read_json(archives["names"], "meta/groups.json")["subgroups"]

@@ -1,14 +1,22 @@
 """One residual attention block of CLIP, taken apart so that the towers can share its pieces.
 
-Weights stay in OpenAI's `clip.model.ResidualAttentionBlock`; only the order of work is ours.
+Weights stay in OpenAI's `clip.model.ResidualAttentionBlock`; only the order of work is ours. A block is
+`x + attention(ln_1(x))`, then `+ perceptron(ln_2(.))`: `project`, `attend`, `finish`.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from clip.model import ResidualAttentionBlock
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from promptclip.frozen import mlp
+SLOPE = 1.702  # of CLIP's activation x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
+
+
+# ---- queries, keys and values ------------------------------------------------------------------------------------
 
 
 def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -18,20 +26,29 @@ def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     return qkv.unflatten(-1, (3, attn.num_heads, -1))
 
 
-def project_learned(block: ResidualAttentionBlock, x: Tensor, learned: Tensor) -> Tensor:
-    """`project` of x (G, N, width) of which only the places `learned` (n,) depend on anything that learns."""
+def project_first(block: ResidualAttentionBlock, x: Tensor, prompts: Tensor) -> Tensor:
+    """`project` at a tower's first block, where only the prompt tokens depend on what is learned.
+
+    Args:
+        block: the first block.
+        x: (G, N, width) tokens.
+        prompts: (n,) places of the prompt tokens; all others keep nothing for the backward pass.
+    """
     with torch.no_grad():
         constant = project(block, x)
-    return constant.index_copy(1, learned, project(block, x.index_select(1, learned)).to(constant.dtype))
+    return constant.index_copy(1, prompts, project(block, x.index_select(1, prompts)).to(constant.dtype))
 
 
-def project_some(block: ResidualAttentionBlock, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries at the places `rows` (M,) alone, (G, M, H, d), and keys and values of all x, (G, N, 2, H, d)."""
+def project_queries_at(block: ResidualAttentionBlock, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries at few `places` (M,) alone, (G, M, H, d), and keys and values of all x (G, N, width), (G, N, 2, H, d)."""
     attn, width = block.attn, x.shape[-1]
     x = block.ln_1(x)
-    q = F.linear(x.index_select(1, rows), attn.in_proj_weight[:width], attn.in_proj_bias[:width])
+    q = F.linear(x.index_select(1, places), attn.in_proj_weight[:width], attn.in_proj_bias[:width])
     kv = F.linear(x, attn.in_proj_weight[width:], attn.in_proj_bias[width:])
     return q.unflatten(-1, (attn.num_heads, -1)), kv.unflatten(-1, (2, attn.num_heads, -1))
+
+
+# ---- attention ---------------------------------------------------------------------------------------------------
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -43,7 +60,98 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
+class SoftmaxAndSum(torch.autograd.Function):
+    """Softmax over the last dimension, and the logarithm of the sum it divides by, (..., M) -> (..., M), (..., 1)."""
+
+    @staticmethod
+    def forward(ctx, scores: Tensor) -> tuple[Tensor, Tensor]:
+        share = scores.softmax(-1)
+        ctx.save_for_backward(share)
+        return share, scores.amax(-1, True) - share.amax(-1, True).log()
+
+    @staticmethod
+    def backward(ctx, grad_share: Tensor, grad_sum: Tensor) -> Tensor:
+        (share,) = ctx.saved_tensors
+        return torch.ops.aten._softmax_backward_data(grad_share, share, -1, share.dtype).addcmul_(share, grad_sum)
+
+
+def attend_with_and_without(qkv: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """Attention over all tokens, and of the first `tokens` over themselves: with and without prompts in sight.
+
+    For the feature shift both are needed, and one costs little more than the other: over all tokens softmax attention
+    is a mixture of that over the unprompted tokens and that over the prompts, weighted by the share of the softmax's
+    sum that either has: a = s u + (1 - s) p, s = sigmoid(lse_tokens - lse_prompts). So u is computed once. Where fused
+    kernels are faster than anything made of parts, on accelerators and in half precision, they run twice.
+
+    Args:
+        qkv: (B, N, 3, H, d), the prompts behind the other tokens.
+        tokens: number of tokens that are not prompts.
+
+    Returns:
+        (B, N, H * d) with prompts, and (B, tokens, H * d) without.
+    """
+    if qkv.device.type != "cpu" or qkv.dtype not in (torch.float32, torch.float64):
+        return attend(*qkv.unbind(2)), attend(*qkv[:, :tokens].unbind(2))
+    q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))  # (B, H, N, d)
+    q = q * q.shape[-1] ** -0.5
+    sizes = [tokens, qkv.shape[1] - tokens]
+    (k_tokens, k_prompts), (v_tokens, v_prompts) = k.split(sizes, 2), v.split(sizes, 2)
+    share, sum_tokens = SoftmaxAndSum.apply(q @ k_tokens.transpose(-1, -2))
+    unprompted = share @ v_tokens
+    scores = q @ k_prompts.transpose(-1, -2)  # (B, H, N, n)
+    prompts = scores.softmax(-1) @ v_prompts
+    whole = torch.lerp(prompts, unprompted, torch.sigmoid(sum_tokens - scores.logsumexp(-1, True)))
+    first, second = (t.transpose(1, 2).flatten(2) for t in (whole, unprompted[:, :, :tokens]))
+    return first, second
+
+
+# ---- the rest of the block ---------------------------------------------------------------------------------------
+
+
 def finish(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
     """The block's output at tokens whose input is `x` and whose attention result is `attended`, both (..., width)."""
     x = x + block.attn.out_proj(attended)
-    return x + mlp(block, block.ln_2(x))
+    return x + frozen_mlp(block, block.ln_2(x))
+
+
+class FrozenMLP(torch.autograd.Function):
+    """CLIP's two-layer perceptron with frozen weights: one tensor kept for the backward pass, not four.
+
+    (M, width) -> (M, width). Both factors of the activation ride along in the matrix products, and cancel in the
+    gradient: d/dx [silu(s W x) / s] = silu'(s W x) W.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        hidden = torch.addmm(b1, x, w1.t(), alpha=SLOPE, beta=SLOPE)
+        ctx.save_for_backward(hidden, w1, w2)
+        return torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / SLOPE)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        hidden, w1, w2 = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grad @ w2, hidden) @ w1, None, None, None, None
+
+
+def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """What `block.mlp` computes, for x (..., width).
+
+    Raises:
+        ValueError: the block's weights are not frozen; they would silently get no gradient.
+    """
+    first, second = block.mlp.c_fc, block.mlp.c_proj
+    weights = [first.weight, first.bias, second.weight, second.bias]
+    if any(weight.requires_grad for weight in weights):
+        raise ValueError("The towers train prompts of a frozen CLIP: call requires_grad_(False) on the model first.")
+    if torch.is_autocast_enabled(x.device.type):
+        kind = torch.get_autocast_dtype(x.device.type)
+        x, *weights = (tensor.to(kind) for tensor in (x, *weights))
+    return FrozenMLP.apply(x.flatten(0, -2), *weights).view(x.shape)
+
+
+# ---- memory for time ---------------------------------------------------------------------------------------------
+
+
+def recomputed(function: Callable) -> Callable:
+    """A form of `function` that keeps its inputs alone and computes the rest again in the backward pass."""
+    return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)

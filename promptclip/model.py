@@ -1,17 +1,24 @@
-"""The frozen CLIP that every method prompts."""
+"""The frozen CLIP that every method prompts: both towers, the precision it runs in, and the memory a step takes."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from clip.model import CLIP
+from clip.model import CLIP, convert_weights
 from torch import Tensor
-from torch.nn import functional as F
 
-from promptclip.memory import kept_bytes
-from promptclip.packing import Layout, pack
+from promptclip.class_prompts import ClassPrompts, Layout, lay_out
 from promptclip.prompts import blocks
 from promptclip.shift import FeatureShift
 from promptclip.text import TextTower
-from promptclip.tokens import ClassPrompts
 from promptclip.vision import VisionTower
+
+PRECISIONS = ("fp16", "fp32", "amp", "bf16")
+CHECKPOINTING = ("auto", "on", "off")
+SHARE = 0.8  # of the free memory that activations may take before "auto" gives them up
+# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
+# copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
+WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
 
 
 class PromptedCLIP:
@@ -33,40 +40,40 @@ class PromptedCLIP:
 
     def layout(self, classes: ClassPrompts) -> Layout:
         """`classes` packed for `encode_text`, on the weights' device; make it once and keep it."""
-        return pack(classes).to(self.device)
+        return lay_out(classes).to(self.device)
 
     def set_checkpointing(self, on: bool) -> None:
         """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
         self.text.checkpointing = self.vision.checkpointing = on
 
-    def kept_bytes(self, layout: Layout, images: int, learned: tuple[int, int], shift: bool, passes: int = 1) -> int:
+    def kept_bytes(self, layout: Layout | None, images: int, vision_prompts: int, shift: bool, passes: int = 1) -> int:
         """Estimate of what a training step keeps for its backward pass.
 
         Args:
-            layout: the classes.
+            layout: the classes; a text tower without prompts, or without a layout, keeps nothing.
             images: number of images of a step.
-            learned: learned tokens (text, vision); a tower without any keeps nothing.
+            vision_prompts: tokens of a vision prompt; without any the vision tower keeps nothing.
             shift: whether the step measures shift.
             passes: text passes of a step.
         """
         model, total = self.model, 0
         itemsize = model.visual.conv1.weight.element_size()
-        if learned[0]:
+        if layout is not None and layout.n_ctx:
             width = model.ln_final.weight.shape[0]
             total += kept_bytes("text", passes * len(layout.ids), width, blocks(model)[0], itemsize, shift)
-        if learned[1]:
-            words, width = model.visual.positional_embedding.shape
-            total += kept_bytes("vision", images * (words + learned[1]), width, blocks(model)[1], itemsize, shift)
+        if vision_prompts:
+            tokens, width = model.visual.positional_embedding.shape
+            total += kept_bytes("vision", images * (tokens + vision_prompts), width, blocks(model)[1], itemsize, shift)
         return total
 
     def encode_image(
-        self, images: Tensor, prompts: list[Tensor | None] = (), shift: bool = False
+        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (B, D) of images (B, 3, H, W); see `VisionTower`."""
         return self.vision(images, prompts, shift)
 
     def encode_text(
-        self, layout: Layout, prompts: list[Tensor | None] = (), shift: bool = False
+        self, layout: Layout, prompts: Sequence[Tensor | None] = (), shift: bool = False
     ) -> tuple[Tensor, FeatureShift | None]:
         """Features (K, D) of K class prompts; see `TextTower`."""
         return self.text(layout, prompts, shift)
@@ -78,8 +85,68 @@ class PromptedCLIP:
         chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
         return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length)))[0] for chunk in chunks])
 
-    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """Cosine similarity times CLIP's frozen logit scale, (B, K); text features (K, D) or (B, K, D) (Eq. 4)."""
-        image, text = F.normalize(image_features, dim=-1), F.normalize(text_features, dim=-1)
-        cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
-        return self.model.logit_scale.exp() * cosine
+
+def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:
+    """Estimate of what the "text" or "vision" tower keeps of `tokens` tokens for its backward pass."""
+    return tokens * width * blocks * itemsize * (WIDTHS[tower] + WIDTHS_OF_SHIFT * shift)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on the device or, for a CPU, on the machine; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    file = Path("/proc/meminfo")
+    lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def choose_checkpointing(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
+    """Whether to checkpoint, and the line that says so.
+
+    Args:
+        choice: "on", "off", or "auto": where the step would take more than `SHARE` of what is free.
+        needed, free: bytes; free is None where it is unknown, which "auto" takes for enough.
+
+    Raises:
+        ValueError: another choice.
+    """
+    if choice not in CHECKPOINTING:
+        raise ValueError(f"MODEL.CHECKPOINTING {choice!r} is none of {', '.join(CHECKPOINTING)}.")
+    on = choice == "on" or (choice == "auto" and free is not None and needed > SHARE * free)
+    known = "an unknown amount" if free is None else f"{free / 2**30:.1f} GiB"
+    doing = "blocks are computed again in the backward pass" if on else "activations are kept"
+    why = "" if choice == "auto" else f" (MODEL.CHECKPOINTING {choice})"
+    return on, f"A training step would keep about {needed / 2**30:.1f} GiB, {known} is free: {doing}{why}."
+
+
+class Precision:
+    """fp16: frozen CLIP in half precision (the field's default); amp: float32 weights under float16 autocast with a
+    gradient scaler; bf16: bfloat16 autocast; fp32. What is learned is always float32.
+
+    Args:
+        name: one of the above. fp16 and amp need CUDA; elsewhere the run is fp32 and says so.
+        device: where the run computes.
+
+    Attributes:
+        autocast: the type that forward passes are computed in by autocast, None without it.
+        scaler: scales the loss, None unless amp.
+
+    Raises:
+        ValueError: unknown name.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name not in PRECISIONS:
+            raise ValueError(f"PREC {name!r} is none of {', '.join(PRECISIONS)}.")
+        if name in ("fp16", "amp") and device.type != "cuda":
+            print(f"PREC {name} needs CUDA, and this run has none: computing in fp32.")
+            name = "fp32"
+        self.name = name
+        self.autocast = {"amp": torch.float16, "bf16": torch.bfloat16}.get(name)
+        self.scaler = torch.amp.GradScaler("cuda") if name == "amp" else None
+
+    def weights(self, model: CLIP) -> CLIP:
+        """The frozen CLIP as this precision keeps it."""
+        if self.name == "fp16":
+            convert_weights(model)
+        return model

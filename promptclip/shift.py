@@ -5,11 +5,14 @@ the same input. The towers hand back one Frobenius norm per block and sample; ho
 and modality (Eq. 7-8 leave it open) is decided here.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from promptclip.learner import Output
 
 NORMS = ("fro", "rms", "relative")
 
@@ -75,6 +78,24 @@ def consistency(image: Tensor, text: Tensor) -> Tensor:
     return (image[:blocks] - text[:blocks]).square().sum()
 
 
+def shift_loss(output: "Output", labels: Tensor) -> Tensor:
+    """L^fs of a training step, as a loss of `promptclip.learner`.
+
+    Raises:
+        ValueError: the learner has no `shift_scale`, so that no shift was measured.
+    """
+    if output.norms is None:
+        raise ValueError("L^fs needs the feature shift: give the PromptLearner a shift_scale.")
+    return consistency(*output.norms)
+
+
+SUMMED_SHIFT = {
+    "shift_image": lambda output: output.norms[0].detach().sum(),
+    "shift_text": lambda output: output.norms[1].detach().sum(),
+}
+"""For the training line: the summed shift of either modality."""
+
+
 class ShiftScale(nn.Module):
     """Brings the two modalities' shift to one scale (Norm of Eq. 7-8), one number per block.
 
@@ -85,7 +106,14 @@ class ShiftScale(nn.Module):
     Args:
         norm: one of NORMS.
         vision_blocks, text_blocks: depth of the towers.
+
+    Raises:
+        ValueError: unknown norm.
     """
+
+    training_only = ("image_first", "text_first")
+    image_first: Tensor
+    text_first: Tensor
 
     def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
         super().__init__()
@@ -99,12 +127,12 @@ class ShiftScale(nn.Module):
     def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
         """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""
         if self.norm == "rms":
-            return tuple(shift.rms().mean(1) for shift in (image, text))
-        norms = [shift.norm.mean(1) for shift in (image, text)]
+            return image.rms().mean(1), text.rms().mean(1)
+        of_image, of_text = image.norm.mean(1), text.norm.mean(1)
         if self.norm == "relative":
-            firsts = (self.image_first, self.text_first)
-            norms = [value / self._first(value, first) for value, first in zip(norms, firsts, strict=True)]
-        return tuple(norms)
+            of_image = of_image / self._first(of_image, self.image_first)
+            of_text = of_text / self._first(of_text, self.text_first)
+        return of_image, of_text
 
     @staticmethod
     def _first(value: Tensor, first: Tensor) -> Tensor:
@@ -118,7 +146,7 @@ class ShiftStatistics:
     """Mean and standard deviation over samples of each block's shift, on the scale that "rms" names.
 
     One formula for every method, whatever its own loss makes of the shift. Sums stay on the device and in float64, so
-    that adding a training step's shift costs no wait, and going on from `state` changes no digit.
+    that adding a training step's shift costs no wait, and resuming from `state` changes no digit.
 
     Args:
         blocks: depth of the tower.
@@ -139,7 +167,7 @@ class ShiftStatistics:
 
     def summary(self) -> dict[str, list[float]]:
         """`{"mean": [L], "std": [L]}`; 0 if nothing was added: what has no prompts is not shifted (Eq. 6)."""
-        if not self.count:
+        if not self.count or self.sums is None:
             return {"mean": [0.0] * self.blocks, "std": [0.0] * self.blocks}
         mean, square = self.sums.cpu() / self.count
         return {"mean": mean.tolist(), "std": (square - mean.square()).clamp_min(0).sqrt().tolist()}
@@ -149,7 +177,37 @@ class ShiftStatistics:
         return {"count": self.count, "sums": None if self.sums is None else self.sums.tolist()}
 
     def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         sums = state["sums"]
         self.count = int(state["count"])
         self.sums = None if sums is None else torch.tensor(sums, dtype=torch.float64, device=device)
+
+
+class TowerStatistics:
+    """`ShiftStatistics` of both towers.
+
+    Args:
+        text_blocks, vision_blocks: depth of the towers.
+    """
+
+    def __init__(self, text_blocks: int, vision_blocks: int) -> None:
+        self.text, self.vision = ShiftStatistics(text_blocks), ShiftStatistics(vision_blocks)
+
+    def add(self, image: FeatureShift | None, text: FeatureShift | None) -> None:
+        """Take in samples of either tower; None where it has no prompts."""
+        for shift, statistics in ((image, self.vision), (text, self.text)):
+            if shift is not None:
+                statistics.add(shift)
+
+    def summary(self) -> dict[str, dict[str, list[float]]]:
+        """`{"text": {"mean": [L], "std": [L]}, "vision": ...}`."""
+        return {"text": self.text.summary(), "vision": self.vision.summary()}
+
+    def state(self) -> list[dict[str, Any]]:
+        """Plain numbers that `load` takes."""
+        return [self.text.state(), self.vision.state()]
+
+    def load(self, state: list[dict[str, Any]], device: torch.device) -> None:
+        """Resume from what `state` returned."""
+        for statistics, saved in zip((self.text, self.vision), state, strict=True):
+            statistics.load(saved, device)

@@ -1,6 +1,13 @@
-"""The configuration of a run: defaults, every method's own node, the yaml files, the command line, in that order."""
+"""The configuration of a run: defaults, every method's own node, the yaml files, the command line, in that order.
 
-from argparse import Namespace
+What cannot work is refused in a sentence with the fix.
+"""
+
+import argparse
+import inspect
+import math
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,23 +22,84 @@ import trainers  # noqa: F401  registers the methods
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
 from promptclip.load import backbone_names
+from promptclip.model import CHECKPOINTING
 
-SUBSETS = ("all", "base", "new")
+PATHS = (
+    *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.LIST"),
+    *("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME"),
+)
+"""Keys in which a leading ~ is the user's home."""
+
+INFINITE = math.inf
+# key: least and greatest value; a tuple's entries are checked one by one
+RANGES = {
+    "SEED": (-1, 2**32 - 1),
+    "INPUT.SIZE": (1, 10_000),
+    "INPUT.PIXEL_MEAN": (-1000, 1000),
+    "INPUT.PIXEL_STD": (1e-6, 1000),
+    "INPUT.RRCROP_SCALE": (0, 1),
+    "INPUT.CROP_PADDING": (0, 10_000),
+    "INPUT.CUTOUT_N": (0, 10_000),
+    "INPUT.CUTOUT_LEN": (0, 10_000),
+    "INPUT.GN_MEAN": (-1000, 1000),
+    "INPUT.GN_STD": (0, 1000),
+    "INPUT.RANDAUGMENT_N": (0, 1000),
+    "INPUT.RANDAUGMENT_M": (0, 30),
+    "INPUT.COLORJITTER_B": (0, 1000),
+    "INPUT.COLORJITTER_C": (0, 1000),
+    "INPUT.COLORJITTER_S": (0, 1000),
+    "INPUT.COLORJITTER_H": (0, 0.5),
+    "INPUT.RGS_P": (0, 1),
+    "INPUT.GB_P": (0, 1),
+    "INPUT.GB_K": (1, 10_000),
+    "DATASET.VAL_PERCENT": (0, 1),
+    "DATALOADER.NUM_WORKERS": (0, 256),
+    "DATALOADER.TEST.NUM_WORKERS": (-1, 256),
+    "DATALOADER.CACHE_MB": (0, INFINITE),
+    "DATALOADER.K_TRANSFORMS": (1, 1000),
+    "DATALOADER.TRAIN_X.BATCH_SIZE": (1, INFINITE),
+    "DATALOADER.TRAIN_X.N_INS": (1, INFINITE),
+    "DATALOADER.TRAIN_U.BATCH_SIZE": (1, INFINITE),
+    "DATALOADER.TRAIN_U.N_INS": (1, INFINITE),
+    "DATALOADER.TEST.BATCH_SIZE": (1, INFINITE),
+    "MODEL.HEAD.DROPOUT": (0, 1),
+    "OPTIM.LR": (0, 1e6),
+    "OPTIM.WEIGHT_DECAY": (0, 1e6),
+    "OPTIM.MOMENTUM": (0, 1),
+    "OPTIM.SGD_DAMPNING": (0, 1),
+    "OPTIM.RMSPROP_ALPHA": (0, 1),
+    "OPTIM.ADAM_BETA1": (0, 1 - 1e-9),
+    "OPTIM.ADAM_BETA2": (0, 1 - 1e-9),
+    "OPTIM.BASE_LR_MULT": (0, 1e6),
+    "OPTIM.STEPSIZE": (-1, 1_000_000),
+    "OPTIM.GAMMA": (0, 1),
+    "OPTIM.MAX_EPOCH": (1, 1_000_000),
+    "OPTIM.WARMUP_EPOCH": (-1, 1_000_000),
+    "OPTIM.WARMUP_CONS_LR": (0, 1e6),
+    "OPTIM.WARMUP_MIN_LR": (0, 1e6),
+    "TRAIN.PRINT_FREQ": (1, INFINITE),
+    "TRAIN.CHECKPOINT_FREQ": (0, INFINITE),
+    "TEST.SHIFT_IMAGES": (0, INFINITE),
+}
+LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INPUT.PIXEL_STD": 3}
+CHOICES = {
+    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "MODEL.CHECKPOINTING": CHECKPOINTING,
+    "TEST.SPLIT": ("test", "val"),
+    "TEST.FINAL_MODEL": ("last_step", "best_val"),
+}
+
+# ---- defaults ----
 
 
 def default_config() -> CfgNode:
-    """Dassl's defaults, plus what the data sets and all registered trainers add to them."""
+    """Dassl's defaults, plus what the data sets, the runs and all registered trainers add to them."""
     cfg = get_cfg_default()
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
-    # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
-    cfg.MODEL.CHECKPOINTING = "auto"
-    cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU there is nothing to capture
+    datasets.extend_cfg(cfg)
     # What the record holds besides the result (docs/records.md); none of it changes a result
     cfg.TEST.SHIFT_IMAGES = 256  # test images that feature_shift is measured on at the end; 0: not measured
     cfg.TEST.SAVE_FEATURES = False  # features.npz of the test images and classes
     cfg.TRAIN.TRACK_SHIFT = False  # measure feature_shift after every epoch, in methods that do not use it too
-    if hasattr(datasets, "extend_cfg"):
-        datasets.extend_cfg(cfg)
     for name in TRAINER_REGISTRY.registered_names():
         extend_by_trainer(cfg, name)
     return cfg
@@ -44,7 +112,29 @@ def extend_by_trainer(cfg: CfgNode, name: str) -> None:
         trainer.extend_cfg(cfg)
 
 
-def build_config(args: Namespace) -> CfgNode:
+def trainer_defaults(name: str) -> dict[str, Any]:
+    """The defaults, by dotted name, that trainer `name` adds to Dassl's."""
+    cfg = get_cfg_default()
+    before = set(flatten(cfg))
+    extend_by_trainer(cfg, name)
+    return {key: value for key, value in flatten(cfg).items() if key not in before}
+
+
+def describe_options(name: str) -> str:
+    """A printed reference of the options of trainer `name`. Raises KeyError with the nearest name."""
+    if name not in TRAINER_REGISTRY.registered_names():
+        raise KeyError(unknown("trainer (--trainer)", name, TRAINER_REGISTRY.registered_names()))
+    method = getattr(TRAINER_REGISTRY.get(name), "method", None)
+    if hasattr(method, "describe"):
+        return method.describe()
+    options = [f"{key} {value!r}" for key, value in trainer_defaults(name).items()]
+    return "\n".join([f"{name} says of its options only their names and defaults:", *options])
+
+
+# ---- what is asked for ----
+
+
+def build_config(args: argparse.Namespace) -> CfgNode:
     """The frozen configuration that the command line `args` asks for.
 
     Raises FileNotFoundError, KeyError or ValueError with a sentence that holds the fix.
@@ -84,7 +174,7 @@ def merge_file(cfg: CfgNode, path: Path, parents: tuple[Path, ...] = ()) -> None
     if content is None:
         return
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold sections such as `OPTIM:` with `LR: 0.002` below, not a bare value.")
+        raise ValueError(f"{path} must hold sections such as `OPTIM:` with `LR: 0.002` below, not a single value.")
     base = content.pop("BASE", None)
     if base is not None:
         if not isinstance(base, str) or (path.parent / base).resolve() in (*parents, path.resolve()):
@@ -134,16 +224,27 @@ def set_key(cfg: CfgNode, key: str, value: Any, source: str) -> None:
         raise ValueError(f"{key} in {source} is a section, not a value; set one of {within(leaves, key)}.")
     if key not in leaves:
         raise KeyError(f"In {source}: {unknown_key(key, leaves)}")
+    if not is_text(value):
+        raise ValueError(f"{key} in {source} is {value!r}, which is no text in UTF-8; rename what it names.")
+    if key in PATHS and isinstance(value, str):
+        value = os.path.expanduser(value)
     try:
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = CfgNode({part: nested})
         cfg.merge_from_other_cfg(nested)
-    except (ValueError, AssertionError) as error:
-        wanted = leaves[key]
+    except (ValueError, AssertionError, RecursionError, MemoryError) as error:
+        wanted, given = leaves[key], repr(value)
         raise ValueError(
-            f"{key} in {source} must be of type {type(wanted).__name__}, such as {wanted!r}, not {value!r}."
+            f"{key} in {source} must be of type {type(wanted).__name__}, such as {wanted!r}, not {given[:200]}."
         ) from error
+
+
+def is_text(value: Any) -> bool:
+    """False for a text that cannot be written to a file: bytes of a file's name that are no UTF-8, half a character."""
+    if isinstance(value, list | tuple):
+        return all(map(is_text, value))
+    return not isinstance(value, str) or not re.search("[\ud800-\udfff]", value)
 
 
 def sections(cfg: CfgNode) -> set[str]:
@@ -171,17 +272,42 @@ def unknown_key(key: str, leaves: Iterable[str]) -> str:
     return f"there is no configuration key {key}; {f'{section} has {listed}' if listed else 'configs/ shows some'}."
 
 
+# ---- what cannot work, refused before anything is read ----
+
+
 def check_names(cfg: CfgNode) -> None:
-    """Refuse, before anything is read or built, names that nothing is registered under."""
+    """Refuse names that nothing is registered under.
+
+    Raises:
+        KeyError, ValueError: with the nearest name there is.
+    """
     methods, data_sets = TRAINER_REGISTRY.registered_names(), DATASET_REGISTRY.registered_names()
     if cfg.TRAINER.NAME not in methods:
         raise KeyError(unknown("trainer (--trainer)", cfg.TRAINER.NAME, methods))
     if cfg.DATASET.NAME not in data_sets:
         raise KeyError(unknown("data set (DATASET.NAME in --dataset-config-file)", cfg.DATASET.NAME, data_sets))
-    if cfg.DATASET.SUBSAMPLE_CLASSES not in SUBSETS:
-        raise ValueError(unknown("class subset (DATASET.SUBSAMPLE_CLASSES)", cfg.DATASET.SUBSAMPLE_CLASSES, SUBSETS))
-    if TRAINER_REGISTRY.get(cfg.TRAINER.NAME).__module__.startswith("trainers."):
+    data_label(cfg)
+    flat = flatten(cfg)
+    for key, choices in CHOICES.items():
+        if key in flat and flat[key] not in choices:
+            raise ValueError(unknown(f"choice of {key}", flat[key], choices))
+    if is_prompt_method(cfg.TRAINER.NAME):
         check_backbone(cfg.MODEL.BACKBONE.NAME)
+
+
+def data_label(cfg: CfgNode) -> str:
+    """What records call the run's data set: its registered name, or that of one's own images.
+
+    Raises ValueError for a DATASET.LABEL that is no name.
+    """
+    label_of = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "label_of", None)
+    return cfg.DATASET.NAME if label_of is None else label_of(cfg)
+
+
+def is_prompt_method(trainer: str) -> bool:
+    """Whether the trainer of that name is one of this project's, which prompt CLIP and take one view of an image."""
+    kind = TRAINER_REGISTRY.get(trainer)
+    return hasattr(kind, "method") or kind.__module__.startswith("trainers.")
 
 
 def check_backbone(name: str) -> None:
@@ -190,11 +316,108 @@ def check_backbone(name: str) -> None:
         raise KeyError(unknown("backbone (MODEL.BACKBONE.NAME), nor a file,", name, backbone_names()))
 
 
+def check_places(cfg: CfgNode) -> None:
+    """Refuse a data root that does not exist and an output directory without a name."""
+    if not cfg.OUTPUT_DIR.strip():
+        raise ValueError("OUTPUT_DIR is empty; name the directory of this run (--output-dir).")
+    check_data_root(cfg.DATASET.ROOT)
+
+
 def check_data_root(root: str) -> None:
-    """Refuse a data root that does not exist, before an output directory is begun."""
+    """Refuse a data root that does not exist."""
     if root and not Path(root).is_dir():
         raise FileNotFoundError(
             f"There is no data root {root} (--root): it must be a directory that holds one directory a data set, "
             "as in <root>/oxford_pets/images and <root>/oxford_pets/split_zhou_OxfordPets.json. "
             "Leave --root out for the embedded EmojiNet."
+        )
+
+
+def check_values(cfg: CfgNode) -> None:
+    """Refuse impossible values.
+
+    Raises:
+        ValueError: with the allowed range.
+    """
+    flat = flatten(cfg)
+    shots = cfg.DATASET.NUM_SHOTS
+    if shots < 1 and shots != -1:
+        raise ValueError(f"DATASET.NUM_SHOTS is {shots}; allowed are 1 and more, or -1 for all training images.")
+    for key, length in LENGTHS.items():
+        if len(flat[key]) != length:
+            raise ValueError(f"{key} is {flat[key]!r}; it must have {length} entries.")
+    for key, limits in RANGES.items():
+        if key in flat:  # upstream's Dassl lacks some
+            check_range(key, flat[key], *limits)
+    low, high = cfg.INPUT.RRCROP_SCALE
+    if not 0 < high >= low:
+        raise ValueError(
+            f"INPUT.RRCROP_SCALE is {cfg.INPUT.RRCROP_SCALE!r}; it must be the least and the greatest part of an image "
+            "that is kept, such as (0.08, 1.0)."
+        )
+    if not cfg.INPUT.GB_K % 2:
+        raise ValueError(f"INPUT.GB_K is {cfg.INPUT.GB_K}; the size of a blur is odd, such as 21.")
+    if cfg.OPTIM.WARMUP_EPOCH > cfg.OPTIM.MAX_EPOCH:
+        raise ValueError(
+            f"OPTIM.WARMUP_EPOCH is {cfg.OPTIM.WARMUP_EPOCH}, but OPTIM.MAX_EPOCH only {cfg.OPTIM.MAX_EPOCH}; "
+            f"allowed is -1 (none) to {cfg.OPTIM.MAX_EPOCH}."
+        )
+    if cfg.INPUT.NO_TRANSFORM:
+        raise ValueError(
+            "INPUT.NO_TRANSFORM is True, but images that are not made tensors make no batch; set it False."
+        )
+    views = cfg.DATALOADER.K_TRANSFORMS
+    if views > 1 and is_prompt_method(cfg.TRAINER.NAME):
+        raise ValueError(
+            f"DATALOADER.K_TRANSFORMS is {views}, but {cfg.TRAINER.NAME} takes one view of an image; set it to 1."
+        )
+    check_method(cfg)
+
+
+def check_range(key: str, value: Any, low: float, high: float) -> None:
+    """Raise ValueError if a number, or one of a tuple's, is not from `low` to `high`."""
+    for one in value if isinstance(value, tuple | list) else [value]:
+        if isinstance(one, bool) or not isinstance(one, int | float) or not low <= one <= high:
+            most = f" to {high:,}" if high < INFINITE else " or more"
+            raise ValueError(f"{key} is {value!r}; allowed is {low}{most}.")
+
+
+def check_method(cfg: CfgNode) -> None:
+    """Refuse impossible options of the method, where it says which are: by a class method `check_options(cfg)`."""
+    check = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "check_options", None)
+    if inspect.ismethod(check):
+        check(cfg)
+
+
+# ---- and once data and model are there, before an image is read; what depends on the backbone its trainer checks ----
+
+
+def check_trainer(cfg: CfgNode, trainer: Any, trains: bool) -> None:
+    """Refuse what the data or the trainer cannot do, which would only come out after the training.
+
+    Args:
+        cfg: the run's configuration.
+        trainer: as Dassl built it.
+        trains: whether it is going to be trained, not only evaluated.
+    """
+    if trains:
+        check_batch(cfg, trainer)
+    tests = not trains or not cfg.TEST.NO_TEST
+    validates = cfg.TEST.SPLIT == "val" or (trains and cfg.TEST.FINAL_MODEL == "best_val")
+    if tests and validates and getattr(trainer, "val_loader", None) is None:
+        raise ValueError(
+            f"TEST.SPLIT is {cfg.TEST.SPLIT} and TEST.FINAL_MODEL {cfg.TEST.FINAL_MODEL}, but {cfg.DATASET.NAME} has "
+            "no validation images; set TEST.SPLIT test and TEST.FINAL_MODEL last_step."
+        )
+    if cfg.TEST.SAVE_FEATURES and not hasattr(trainer, "image_shift"):
+        raise ValueError(f"TEST.SAVE_FEATURES is True, but {cfg.TRAINER.NAME} has no features; set it False.")
+
+
+def check_batch(cfg: CfgNode, trainer: Any) -> None:
+    """Refuse a training batch that is larger than the training set."""
+    size, images = cfg.DATALOADER.TRAIN_X.BATCH_SIZE, len(getattr(trainer.dm.dataset, "train_x", None) or [])
+    if trainer.get_model_names() and size > images:
+        raise ValueError(
+            f"DATALOADER.TRAIN_X.BATCH_SIZE is {size}, but the training set has {images:,} images "
+            f"(DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}); allowed is 1 to {images:,}."
         )

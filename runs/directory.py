@@ -1,89 +1,156 @@
-"""A run's output directory: claimed for one configuration, recognised when it is finished, never mixed."""
+"""A run's output directory: held for one configuration, recognised when it is finished, never mixed."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
 
+from promptclip.common.locks import InUse, Lock
 from runs.environment import git_commit, versions
-from runs.lock import Lock, unwritable
-from runs.record import begin_record, differences, read_config, read_record, write_config, write_record
+from runs.record import (
+    begin_record,
+    differences,
+    for_training,
+    nested,
+    read_config,
+    read_record,
+    write_config,
+    write_record,
+)
 
 ELSEWHERE = "choose another --output-dir, or move that directory away"
+LOCK = ".lock"
+"""Name of the file in a run's directory that is locked by whoever is at work in it."""
 
 
-class Claim:
-    """cfg.OUTPUT_DIR, taken for one run.
+class RunDirectory:
+    """cfg.OUTPUT_DIR, held by one run; a listener that forbids checkpoints once the directory is gone.
 
-    Attributes: `directory`, `record` (complete if `finished`, otherwise just begun), `finished` whether the run's
-    result is there already. A directory that a run of the same configuration left unfinished is taken over: training
-    resumes in it. Raises ValueError if the directory belongs to another run or is in use by another process, OSError
-    if it cannot be written.
+    Attributes: `path`; `record` (complete if `finished`, otherwise just begun); `finished` whether the run's result is
+    there already. A directory that a run of the same configuration left unfinished is taken over: training resumes in
+    it. Raises ValueError if the directory belongs to another run or is in use by another process, OSError if it cannot
+    be written.
     """
 
     def __init__(self, cfg: CfgNode, mode: str, checkpoint: dict[str, Any] | None, command: list[str] | None = None):
-        self.directory = Path(cfg.OUTPUT_DIR)
+        self.path = Path(cfg.OUTPUT_DIR)
         self.record = begin_record(cfg, mode, checkpoint, command)
-        self.lock = Lock(self.directory)
+        self.lock = Lock(self.path / LOCK)
         self.examine(cfg)
         if self.finished:
             return
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(unwritable(self.directory, error)) from error
-        self.lock.take()
+        self.take()
         try:
             self.examine(cfg)  # again: another process may have been at work until just now
             if self.finished:
                 self.lock.release()
                 return
-            if self.fresh:
-                write_config(cfg, self.directory)
+            if self.stored != nested(cfg):
+                write_config(keep_origin(cfg, self.stored), self.path)
             self.record |= {"versions": versions(), "git_commit": git_commit()}
-            write_record(self.record, self.directory)
+            write_record(self.record, self.path)
         except BaseException:
             self.lock.release()
             raise
 
     def examine(self, cfg: CfgNode) -> None:
-        """See whose the directory is: sets `fresh` and `finished`. Raises ValueError if another run's."""
-        stored, earlier = read_config(self.directory), read_record(self.directory)
-        self.fresh, self.finished = stored is None, False
-        if stored is None:
-            refuse_foreign(self.directory)
-        else:
-            refuse_other(cfg, stored, self.directory)
-        if earlier is not None:
-            refuse_other_kind(self.record, earlier, self.directory)
-            # features that were not asked for before are made by evaluating again
-            wanted = cfg.TEST.SAVE_FEATURES and not (self.directory / "features.npz").is_file()
-            if is_finished(self.record, earlier) and not wanted:
-                self.record, self.finished = earlier, True
+        """See whose the directory is: sets `stored`, its configuration, and `finished`.
+
+        Raises ValueError if it is another run's.
+        """
+        self.stored, self.finished = read_config(self.path), False
+        earlier = earlier_record(self.path, cfg, self.record)
+        # features that were not asked for before are made by evaluating again
+        wanted = cfg.TEST.SAVE_FEATURES and not (self.path / "features.npz").is_file()
+        if earlier is not None and is_finished(self.record, earlier) and not wanted:
+            self.record, self.finished = earlier, True
+
+    def take(self) -> None:
+        """Make and lock the directory."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            dead = self.lock.take()
+        except InUse as error:
+            raise ValueError(
+                f"{self.path} is in use by {error.holder}; wait for that run, or choose another --output-dir."
+            ) from None
+        except OSError as error:
+            raise OSError(
+                f"The output directory {self.path} cannot be written ({error.strerror or error}); make it writable, or "
+                "choose another --output-dir."
+            ) from error
+        if dead:
+            print(f"Taking over {self.path} from {dead}, which is dead.")
 
     def check(self) -> None:
         """Raise FileNotFoundError if the directory was removed, or replaced, under the run."""
-        self.lock.check()
+        if not self.lock.is_intact():
+            raise FileNotFoundError(
+                f"The output directory {self.path} was removed or replaced while the run was writing to it; nothing "
+                "more is saved. Restore it, or start anew in another directory."
+            )
+
+    def checkpoint_begins(self, trainer: Any) -> None:
+        """Look before every checkpoint."""
+        self.check()
 
     def complete(self, results: dict[str, Any]) -> None:
         """Write the record of the finished run."""
         self.check()
-        write_record(self.record | results | {"complete": True}, self.directory)
+        write_record(self.record | results | {"complete": True}, self.path)
 
     def withdraw(self) -> None:
         """Give the directory free again after a setup error, so that a corrected command may use it."""
-        if self.fresh:
+        if self.stored is None and self.lock.is_intact():
             for name in ("config.yaml", "metrics.json"):
-                (self.directory / name).unlink(missing_ok=True)
+                (self.path / name).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let other processes at the directory."""
         self.lock.release()
 
 
+def earlier_record(directory: Path, cfg: CfgNode, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The record that an earlier start of this very run left in `directory`; None if there is none.
+
+    Args:
+        directory: the run's output directory.
+        cfg: the run's configuration.
+        record: the run's record as `begin_record` makes it.
+
+    Raises:
+        ValueError: the directory belongs to another run, or its files are damaged.
+    """
+    stored, earlier = read_config(directory), read_record(directory)
+    if stored is None:
+        refuse_foreign(directory)
+    else:
+        refuse_other(cfg, stored, earlier, record["mode"], directory)
+    if earlier is not None:
+        refuse_other_kind(record, earlier, directory)
+    return earlier
+
+
+def keep_origin(cfg: CfgNode, stored: dict[str, Any] | None) -> CfgNode:
+    """`cfg`, with the directory that the run was resumed from at first if this start does not repeat it."""
+    origin = (stored or {}).get("RESUME")
+    if cfg.RESUME or not isinstance(origin, str):
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.RESUME = origin
+    return cfg
+
+
+def checkpoints_in(directory: Path) -> list[Path]:
+    """All checkpoints of a run."""
+    return sorted(directory.glob("*/model*.pth.tar*"))
+
+
 def refuse_foreign(directory: Path) -> None:
     """Refuse a directory with checkpoints of unknown configuration: training would resume from them."""
-    checkpoints = sorted(directory.glob("*/model*.pth.tar*"))
+    checkpoints = checkpoints_in(directory)
     if checkpoints:
         raise ValueError(
             f"{directory} holds checkpoints ({checkpoints[0].relative_to(directory)}) but no config.yaml that says "
@@ -91,13 +158,39 @@ def refuse_foreign(directory: Path) -> None:
         )
 
 
-def refuse_other(cfg: CfgNode, stored: dict[str, Any], directory: Path) -> None:
-    """Refuse a directory whose config.yaml disagrees in anything that can change the result."""
-    different = differences(cfg, stored)
+def refuse_other(
+    cfg: CfgNode, stored: dict[str, Any], earlier: dict[str, Any] | None, mode: str, directory: Path
+) -> None:
+    """Refuse a directory whose config.yaml disagrees in anything that can change the result.
+
+    To an evaluation, what only concerns a training is no disagreement. Nor is, to a training that has no result yet,
+    what only concerns its evaluation; but the best epoch on val is found among all epochs or not at all.
+    """
+    trained, complete = bool(checkpoints_in(directory)), bool((earlier or {}).get("complete"))
+
+    def counts(key: str) -> bool:
+        if mode == "eval":
+            return not for_training(key, cfg.TRAINER.NAME)
+        evaluates = key.startswith(("TEST.", "DATALOADER.TEST.")) and not (trained and key == "TEST.FINAL_MODEL")
+        return complete or not evaluates
+
+    different = differences(cfg, stored, counts)
     if different:
         raise ValueError(
             f"{directory} belongs to a run of another configuration ({'; '.join(different)}); {ELSEWHERE}."
         )
+    begun = stored.get("RESUME") or ""
+    elsewhere = cfg.RESUME and not any(same_place(cfg.RESUME, place) for place in (begun, directory))
+    if mode == "train" and elsewhere and (trained or complete):
+        raise ValueError(
+            f"{directory} holds a run that {f'was resumed from {begun}' if begun else 'began anew'}, so that RESUME "
+            f"{cfg.RESUME} (--resume) would be ignored; leave it out, or choose another --output-dir."
+        )
+
+
+def same_place(one: Any, other: Any) -> bool:
+    """Whether two paths name the same directory."""
+    return os.path.realpath(str(one)) == os.path.realpath(str(other))
 
 
 def refuse_other_kind(record: dict[str, Any], earlier: dict[str, Any], directory: Path) -> None:
@@ -107,7 +200,7 @@ def refuse_other_kind(record: dict[str, Any], earlier: dict[str, Any], directory
     repeated training, is evaluated anew.
     """
     if earlier.get("mode") == "eval" and not earlier.get("complete"):
-        return  # broken off: no result to protect
+        return  # interrupted: no result to protect
     if earlier.get("mode") != record["mode"]:
         kinds = {"train": "a training run", "eval": "an evaluation (--eval-only)"}
         raise ValueError(f"{directory} belongs to {kinds.get(earlier.get('mode'), 'an unknown run')}; {ELSEWHERE}.")

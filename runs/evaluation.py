@@ -1,93 +1,113 @@
-"""What the last evaluation of a run found, taken on the way: `trainer.test` itself returns the accuracy alone."""
+"""What the last evaluation of a run found: predictions, features, feature shift, and the figures that come of them."""
 
+import csv
+import io
+import math
+import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from runs.features import Features
-from runs.predictions import Predictions
-from runs.record import write_atomically
-from runs.shift import AT_ONCE, ShiftMeter, discrepancy, measures_shift, spread
+from datasets.base import EMBEDDED
+from promptclip.common.files import write_atomically
+from promptclip.prompts import blocks
+from promptclip.shift import TowerStatistics
 
 FIGURES = (
     *("accuracy", "macro_f1", "total", "correct", "per_class_accuracy", "mean_true_probability"),
     *("feature_shift", "discrepancy", "test_images_per_second"),
 )
+COLUMNS = ("path", "label", "prediction", "true_probability", "top5")
+AT_ONCE = 32
+"""Images of one call of `measure_shift`."""
 
 
 class Evaluation:
-    """Listens to the evaluations of `trainer` on cfg.TEST.SPLIT and keeps what the last one of them said.
+    """Listens to a trainer's evaluations and keeps what the last one on cfg.TEST.SPLIT said. Draws no random number.
 
-    Training evaluates by itself, and may be Dassl's own: so the trainer's and the evaluator's methods are wrapped.
-    Nothing here draws a random number. Raises ValueError if features are asked for that the trainer does not have.
+    Attributes: `found`, the figures for the record, None before there was an evaluation.
     """
 
     def __init__(self, trainer: Any, cfg: Any) -> None:
         self.trainer, self.cfg = trainer, cfg
-        if cfg.TEST.SAVE_FEATURES and not hasattr(trainer, "test_features"):
-            raise ValueError(f"TEST.SAVE_FEATURES is True, but {cfg.TRAINER.NAME} has no features; set it False.")
-        self.found = dict.fromkeys(FIGURES)
+        self.found: dict[str, Any] = dict.fromkeys(FIGURES)
         self.predictions: Predictions | None = None
-        self.features: Features | None = None
+        self.features: FeatureTable | None = None
         self.listening = False
-        self.test, self.parse = trainer.test, trainer.parse_batch_test
-        self.process, self.evaluate = trainer.evaluator.process, trainer.evaluator.evaluate
-        trainer.test, trainer.parse_batch_test = self.watched_test, self.watched_parse
-        trainer.evaluator.process, trainer.evaluator.evaluate = self.watched_process, self.watched_evaluate
-        if cfg.TEST.SAVE_FEATURES:
-            self.make_features, trainer.test_features = trainer.test_features, self.watched_features
+        self.more_epochs = False
 
-    # ---- in place of the trainer's and the evaluator's own ----
+    # ---- what the trainer tells ----
 
-    def watched_test(self, split: str | None = None) -> float:
-        """`trainer.test`, the wanted split being listened to."""
-        self.listening = split in (None, self.cfg.TEST.SPLIT)
+    def epoch_begins(self, trainer: Any) -> None:
+        """An evaluation before the last epoch is over is none for the record."""
+        self.more_epochs = trainer.epoch + 1 < trainer.max_epoch
+
+    def evaluation_begins(self, trainer: Any, split: str, loader: Any) -> None:
+        """Start anew if it is the wanted split."""
+        self.listening = split == self.cfg.TEST.SPLIT
         if not self.listening:
-            return self.test(split)
-        self.predictions, self.features = Predictions(self.cfg.DATASET.ROOT), Features()
-        self.last: dict[str, float] = {}
-        self.number, self.aside, self.waiting = 0, 0.0, []
-        self.sample = self.shift_sample()
-        self.meter = ShiftMeter(self.trainer) if self.sample else None
-        began = time.perf_counter()
-        accuracy = self.test(split)
-        seconds = time.perf_counter() - began - self.aside
-        self.listening = False
-        rate = round(len(self.predictions.labels) / seconds, 3)
-        self.found |= {"accuracy": float(accuracy), **self.figures(), **self.shift(), "test_images_per_second": rate}
-        return accuracy
+            return
+        self.predictions, self.features = Predictions(self.cfg.DATASET.ROOT), FeatureTable()
+        measures = measures_shift(trainer) and not self.more_epochs
+        self.sample = frozenset(spread(len(loader.dataset), self.cfg.TEST.SHIFT_IMAGES) if measures else ())
+        self.statistics = tower_statistics(trainer) if self.sample else None
+        self.waiting: list[Tensor] = []  # images to measure shift on
+        self.began, self.aside = time.perf_counter(), 0.0
 
-    def watched_parse(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """`trainer.parse_batch_test`; keeps the batch's paths, and its share of the images to measure shift on."""
-        if self.listening:
-            self.paths = list(batch["impath"])
-            places = [place for place in range(len(self.paths)) if self.number + place in self.sample]
-            self.waiting += [batch["img"][place].clone() for place in places]  # a view would keep the whole batch
-            self.number += len(self.paths)
-            if len(self.waiting) >= AT_ONCE:
-                self.measure()
-        return self.parse(batch)
-
-    def watched_process(self, mo: Tensor, gt: Tensor) -> None:
-        """`evaluator.process`."""
-        if self.listening:
-            self.predictions.add(self.paths, mo, gt)
-        self.process(mo, gt)
-
-    def watched_evaluate(self) -> dict[str, float]:
-        """`evaluator.evaluate`."""
-        results = self.evaluate()
-        self.last = dict(results)
-        return results
-
-    def watched_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`trainer.test_features`."""
-        image, text = self.make_features(images)
-        if self.listening:
+    def features_made(self, trainer: Any, image: Tensor, text: Tensor) -> None:
+        """Keep the features that a batch is classified by, if they were asked for."""
+        if self.listening and self.cfg.TEST.SAVE_FEATURES:
             self.features.add(image, text)
-        return image, text
+
+    def batch_evaluated(self, trainer: Any, batch: dict[str, Any], scores: Tensor, labels: Tensor) -> None:
+        """Keep a batch's predictions, and its share of the images to measure shift on."""
+        if not self.listening:
+            return
+        paths = list(batch["impath"])
+        number = len(self.predictions.labels)
+        self.predictions.add(paths, scores, labels)
+        places = [place for place in range(len(paths)) if number + place in self.sample]
+        self.waiting += [batch["img"][place].clone() for place in places]  # a view would keep the whole batch
+        if len(self.waiting) >= AT_ONCE:
+            self.measure()
+
+    def evaluation_ends(self, trainer: Any, split: str, results: dict[str, float]) -> None:
+        """Work the figures out."""
+        if not self.listening:
+            return
+        seconds = time.perf_counter() - self.began - self.aside
+        self.listening = False
+        self.found = {
+            "accuracy": float(next(iter(results.values()))),
+            "macro_f1": results.get("macro_f1"),
+            **self.predictions.figures(trainer.num_classes),
+            **self.shift(),
+            "test_images_per_second": round(len(self.predictions.labels) / seconds, 3),
+        }
+
+    # ---- shift ----
+
+    def measure(self) -> None:
+        """Measure shift on the images that wait for it, outside the time of the evaluation."""
+        began = time.perf_counter()
+        images, self.waiting = self.waiting, []
+        if images:
+            measure_shift(self.trainer, images, self.statistics)
+        self.aside += time.perf_counter() - began
+
+    def shift(self) -> dict[str, Any]:
+        """`feature_shift` and `discrepancy`; None where they were not measured."""
+        if not self.sample:
+            return {"feature_shift": None, "discrepancy": None}
+        self.measure()
+        found = self.statistics.summary()
+        return {"feature_shift": found, "discrepancy": discrepancy(found)}
 
     # ---- what came of it ----
 
@@ -96,42 +116,16 @@ class Evaluation:
         return [str(self.trainer.lab2cname.get(label, label)) for label in range(self.trainer.num_classes)]
 
     def results(self) -> dict[str, Any]:
-        """What the evaluation adds to the record; figures are None if there was none."""
-        precision = getattr(getattr(self.trainer, "precision", None), "name", None)
+        """What the evaluation adds to the record; figures are None if there was none.
+
+        Raises:
+            FloatingPointError: the evaluator's figures are no numbers.
+        """
+        for name in ("accuracy", "macro_f1"):
+            if self.found[name] is not None and not math.isfinite(self.found[name]):
+                raise FloatingPointError(f"The {name} of the evaluation is {self.found[name]}; no record says so.")
+        precision = getattr(self.trainer, "precision_name", None)
         return self.found | {"classnames": self.classnames(), "precision": precision}
-
-    def figures(self) -> dict[str, Any]:
-        """The evaluator's figures, and those of the predictions."""
-        return {
-            "macro_f1": self.last.get("macro_f1"),
-            "total": len(self.predictions.labels),
-            "correct": self.predictions.correct(),
-            "per_class_accuracy": self.predictions.per_class_accuracy(self.trainer.num_classes),
-            "mean_true_probability": self.predictions.mean_true_probability(),
-        }
-
-    def shift_sample(self) -> frozenset[int]:
-        """Numbers of the test images that shift is measured on; none in the evaluations of each epoch."""
-        if getattr(self.trainer, "_in_epochs", False) or not measures_shift(self.trainer):
-            return frozenset()
-        loader = self.trainer.val_loader if self.cfg.TEST.SPLIT == "val" else self.trainer.test_loader
-        return frozenset(spread(len(loader.dataset), self.cfg.TEST.SHIFT_IMAGES))
-
-    def measure(self) -> None:
-        """Measure shift on the images that wait for it, outside the time of the evaluation."""
-        began = time.perf_counter()
-        images, self.waiting = self.waiting, []
-        if images:
-            self.meter.measure(images)
-        self.aside += time.perf_counter() - began
-
-    def shift(self) -> dict[str, Any]:
-        """`feature_shift` and `discrepancy`; None where they were not measured."""
-        if not self.sample:
-            return {"feature_shift": None, "discrepancy": None}
-        self.measure()
-        found = self.meter.summary()
-        return {"feature_shift": found, "discrepancy": discrepancy(found)}
 
     def write(self, directory: Path) -> None:
         """Write predictions.csv, and features.npz if asked for, to `directory`; nothing if there was no evaluation."""
@@ -140,3 +134,131 @@ class Evaluation:
         write_atomically(directory / "predictions.csv", self.predictions.text())
         if self.cfg.TEST.SAVE_FEATURES:
             self.features.write(directory / "features.npz", self.predictions.labels, self.classnames())
+
+
+# ---- predictions.csv ----
+
+
+class Predictions:
+    """What a model said of every test image, in the order of the images.
+
+    Args:
+        root: cfg.DATASET.ROOT, below which paths are given; "" stands for the data sets that come with the code.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(os.path.expanduser(root)) if root else str(EMBEDDED)
+        self.paths: list[str] = []
+        self.labels: list[int] = []
+        self.top: list[list[int]] = []
+        self.true: list[float] = []
+
+    def add(self, paths: list[str], scores: Tensor, labels: Tensor) -> None:
+        """Take in a batch: logits (B, K) and labels (B,). Of equal scores the first class wins, as in the evaluator."""
+        scores = scores.float()
+        self.paths += [relative(path, self.root) for path in paths]
+        self.labels += labels.tolist()
+        self.top += scores.argsort(dim=1, descending=True, stable=True)[:, :5].tolist()
+        self.true += scores.softmax(1).gather(1, labels[:, None]).squeeze(1).tolist()
+
+    def figures(self, classes: int) -> dict[str, Any]:
+        """`total`, `correct`, `per_class_accuracy` of labels 0 to `classes` - 1, and `mean_true_probability`."""
+        total, correct = [0] * classes, [0] * classes
+        for label, top in zip(self.labels, self.top, strict=True):
+            total[label] += 1
+            correct[label] += top[0] == label
+        return {
+            "total": len(self.labels),
+            "correct": sum(correct),
+            "per_class_accuracy": [100 * c / t if t else None for c, t in zip(correct, total, strict=True)],
+            "mean_true_probability": sum(self.true) / len(self.true) if self.true else None,
+        }
+
+    def text(self) -> str:
+        """The rows as CSV, below a line of `COLUMNS`."""
+        sheet = io.StringIO()
+        writer = csv.writer(sheet, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for path, label, top, true in zip(self.paths, self.labels, self.top, self.true, strict=True):
+            writer.writerow([path, label, top[0], f"{true:.6g}", " ".join(map(str, top))])
+        return sheet.getvalue()
+
+
+def relative(path: str, root: str) -> str:
+    """`path` below `root`, with slashes; as it is where it lies elsewhere. What is no text of one line becomes "?".
+
+    One that a spreadsheet would take for a formula ("=HYPERLINK(1)/x.png") gets "./" in front: the same file.
+    """
+    full = os.path.abspath(path)
+    if full.startswith(os.path.join(root, "")):
+        path = os.path.relpath(full, root).replace(os.sep, "/")
+    path = re.sub(r"[\r\n]", "?", path).encode(errors="replace").decode()
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t")) else path
+
+
+# ---- features.npz ----
+
+
+class FeatureTable:
+    """Normalised features of one evaluation. Text features that depend on the image are averaged over the images."""
+
+    def __init__(self) -> None:
+        self.images: list[Tensor] = []
+        self.text: Tensor | None = None  # (K, D): the features, or their sum over images
+
+    def add(self, image: Tensor, text: Tensor) -> None:
+        """Take in a batch's image features (B, D), and text features (K, D) or (B, K, D)."""
+        self.images.append(F.normalize(image.float(), dim=-1).half().cpu())
+        if text.dim() == 2:
+            self.text = text
+            return
+        total = F.normalize(text.float(), dim=-1).sum(0)
+        self.text = total if self.text is None else self.text + total
+
+    def write(self, path: Path, labels: list[int], classnames: list[str]) -> None:
+        """Write image_features (N, D), labels (N,), text_features (K, D), classnames (K,); no pickles, in one step.
+
+        Raises ValueError if there are none: the method's `model_inference` tells no `features_made`.
+        """
+        if self.text is None:
+            raise ValueError("The method's model_inference tells no features_made: set TEST.SAVE_FEATURES False.")
+        arrays = {
+            "image_features": torch.cat(self.images).numpy(),
+            "labels": np.asarray(labels, dtype=np.int64),
+            "text_features": F.normalize(self.text.float(), dim=-1).half().cpu().numpy(),
+            "classnames": np.asarray(classnames, dtype=np.str_),
+        }
+        write_atomically(path, lambda file: np.savez(file, **arrays))
+
+
+# ---- feature shift ----
+
+
+@torch.no_grad()
+def measure_shift(trainer: Any, images: list[Tensor], statistics: TowerStatistics) -> None:
+    """Add the trained model's shift (RESTORE, Eq. 6) on a few images, each (3, H, W), the first time also on the run's
+    classes."""
+    batch = torch.stack(images).to(trainer.device)
+    text = None if statistics.text.count else trainer.text_shift(batch)
+    statistics.add(trainer.image_shift(batch), text)
+
+
+def tower_statistics(trainer: Any) -> TowerStatistics:
+    """Empty statistics for the trainer's towers."""
+    return TowerStatistics(*blocks(trainer.clip.model))
+
+
+def measures_shift(trainer: Any) -> bool:
+    """Whether the method learns something, and has the means to measure what that shifts."""
+    return hasattr(trainer, "image_shift") and bool(trainer.get_model_names())
+
+
+def discrepancy(shift: dict[str, dict[str, list[float]]]) -> list[float]:
+    """|text - vision| of the mean shift, block by block as far as both towers go (the paper's Fig. 3)."""
+    return [abs(t - v) for t, v in zip(shift["text"]["mean"], shift["vision"]["mean"], strict=False)]
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """`wanted` places (or all, if fewer) evenly over `total`: lists of images are sorted by class."""
+    count = min(total, wanted)
+    return [place * total // count for place in range(count)]

@@ -1,30 +1,28 @@
-"""One run from claimed directory to record: what `train.py` does once the command line is parsed."""
+"""One run from its directory to its record: what `train.py` does once the command line is parsed."""
 
+import os
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
-from runs.checkpoint import identify
-from runs.checks import check_batch, check_values
-from runs.config import build_config, check_data_root, check_names
-from runs.determinism import Determinism
-from runs.directory import Claim
-from runs.environment import peak_memory
+from runs.config import build_config, check_names, check_places, check_trainer, check_values
+from runs.directory import RunDirectory
+from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
+from runs.record import identify
 
 
 class Run:
-    """A run that is configured and whose directory is claimed; nothing is read or built yet.
+    """A run that is configured and holds its directory; nothing is read or built yet.
 
     `command` are the words that `args` were read from, for the record.
-    Attributes: `cfg` the frozen configuration, `finished` whether the directory already holds this run's result,
+    Attributes: `cfg` the frozen configuration, `directory`, `finished` whether that already holds this run's result,
     `started` whether building is over (from then on errors are no longer the command line's fault).
     Raises ValueError, KeyError or FileNotFoundError with a sentence that holds the fix.
     """
@@ -36,12 +34,12 @@ class Run:
         self.cfg = build_config(args)
         check_names(self.cfg)
         check_values(self.cfg)
-        check_data_root(self.cfg.DATASET.ROOT)
+        check_places(self.cfg)
         if args.load_epoch is not None and not args.model_dir:
             raise ValueError("--load-epoch needs --model-dir, the output directory of the training.")
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
-        self.claim = Claim(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
-        self.directory, self.finished = self.claim.directory, self.claim.finished
+        self.directory = RunDirectory(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
+        self.finished = self.directory.finished
         cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
         self.determinism = Determinism(self.cfg.SEED, cuda)
 
@@ -51,15 +49,15 @@ class Run:
         if cfg.SEED >= 0:
             print(f"Setting fixed seed: {cfg.SEED}")
             set_random_seed(cfg.SEED)
-        setup_logger(cfg.OUTPUT_DIR)
+        self.directory.check()
+        setup_logger(os.path.join(cfg.OUTPUT_DIR, "log.txt"))  # a directory may be called run.log
         print_settings(self.args, cfg)
         print(f"Collecting env info ...\n** System info **\n{collect_env_info()}\n")
         self.trainer = build_trainer(cfg)
+        check_trainer(cfg, self.trainer, trains=not self.args.eval_only)
         if self.args.eval_only:
             self.load_checkpoint()
-        else:
-            check_batch(cfg, self.trainer)
-            guard_saving(self.trainer, self.claim)
+        self.directory.check()
 
     def load_checkpoint(self) -> None:
         """Load what --model-dir names; refuse to evaluate a method that has learnt nothing yet."""
@@ -75,52 +73,52 @@ class Run:
 
     def execute(self) -> None:
         """Train, or evaluate, and complete the record."""
-        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.claim)
+        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.directory)
+        if hasattr(self.trainer, "listeners"):
+            self.trainer.listeners += [self.directory, evaluation, history]
+        accuracy = None
         if self.args.eval_only:
-            self.trainer.test()
+            accuracy = self.trainer.test()
         elif not self.args.no_train:
             self.trainer.train()
         else:
             return
         results = evaluation.results() | history.figures()
+        if (
+            evaluation.predictions is None and not self.cfg.TEST.NO_TEST
+        ):  # a trainer of upstream's Dassl, or its own test
+            print(f"Note: {self.cfg.TRAINER.NAME} tells nothing of its evaluation, so the record lacks most figures.")
+            results["accuracy"] = accuracy
         if self.cfg.TEST.get("SKIP_BROKEN", False):
             results["broken_images"] = len(self.trainer.broken_images)
-        self.claim.check()
-        evaluation.write(self.directory)
+        dataset = self.trainer.dm.dataset
+        results["short_classes"] = None if self.args.eval_only else getattr(dataset, "short_classes", None)
+        self.directory.check()
+        evaluation.write(self.directory.path)
         results |= self.determinism.record() | peak_memory(self.determinism.cuda)
-        self.claim.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
+        self.directory.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
-        accuracy = self.claim.record.get("accuracy")
+        accuracy = self.directory.record.get("accuracy")
         result = "no test" if accuracy is None else f"accuracy {accuracy:.1f}%"
-        return f"Finished before, not repeated: {result} ({self.directory / 'metrics.json'})"
+        return f"Finished before, not repeated: {result} ({self.directory.path / 'metrics.json'})"
 
     def how_to_resume(self) -> str:
         """One line for after Ctrl-C."""
-        kept = sorted(self.directory.glob("*/model.pth.tar-*"), key=lambda path: path.stat().st_mtime)
+        path = self.directory.path
+        kept = sorted(path.glob("*/model.pth.tar-*"), key=lambda file: file.stat().st_mtime)
         point = f"from {kept[-1]}" if kept and not self.args.eval_only else "from its beginning"
-        return f"the same command takes {self.directory} up again {point}."
+        return f"the same command resumes {path} {point}."
 
     def log(self) -> Path | None:
         """The newest log in the directory since this run began, if there is one."""
-        logs = [path for path in self.directory.glob("log.txt*") if path.stat().st_mtime >= self.began - 1]
-        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
-
-
-def guard_saving(trainer: Any, claim: Claim) -> None:
-    """Have every checkpoint preceded by a look whether the directory is still there and this run's."""
-    save = trainer.save_model
-
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        claim.check()
-        save(*args, **kwargs)
-
-    trainer.save_model = guarded
+        logs = [file for file in self.directory.path.glob("log.txt*") if file.stat().st_mtime >= self.began - 1]
+        return max(logs, key=lambda file: file.stat().st_mtime, default=None)
 
 
 def print_settings(args: Namespace, cfg: CfgNode) -> None:
-    """Arguments and configuration under the family's headings."""
+    """Arguments and configuration under the headings that CoOp gives them."""
     print("***************\n** Arguments **\n***************")
     for key, value in sorted(vars(args).items()):
         print(f"{key}: {value}")

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from sweeps.board import Board
-from sweeps.perform import Manner, Outcome, Processes, environment_of, keep_last, perform
+from promptclip.common.locks import Lock
+from runs.protocols import keep_last_checkpoint
+from sweeps.checks import finished, try_lock, user_of
+from sweeps.perform import Outcome, PlannedRun, Runner, environment_of
 from sweeps.plan import Plan, slug
-from sweeps.run import Run
-from sweeps.state import finished, in_use
+from sweeps.progress import Progress
 
-TICK = 0.2  # seconds between two looks
-AGAIN = 1.0  # seconds until a directory that others use is looked at again
+TICK_SECONDS = 0.2  # between two looks
+IN_USE_SECONDS = 1.0  # until a directory that others use is looked at again
 
 
 def gpus() -> list[str]:
@@ -34,126 +33,124 @@ class Local:
 
     Args:
         plan: what to do.
-        manner: how runs are done.
+        runner: does the runs.
         folder: of this sweep, for what runs print; beside it are the locks that all sweeps share.
         jobs: processes at once.
         devices: values of CUDA_VISIBLE_DEVICES; job k gets the (k mod n)-th.
-        board: is told what happens.
+        progress: is told what happens.
     """
 
-    farewell = "stopping: the runs save and end (again: at once)"
+    stop_message = "stopping: the runs save and end (again: at once)"
 
-    def __init__(self, plan: Plan, manner: Manner, folder: Path, jobs: int, devices: list[str], board: Board):
-        self.plan, self.manner, self.folder, self.board = plan, manner, folder, board
-        self.processes = Processes()
-        self.how = f"{jobs} at once"
-        self.slots = [devices[job % len(devices)] if devices else None for job in range(jobs)]
-        self.going: dict[Future[Outcome], tuple[Run, str | None, FileLock]] = {}
+    def __init__(self, plan: Plan, runner: Runner, folder: Path, jobs: int, devices: list[str], progress: Progress):
+        self.plan, self.runner, self.folder, self.progress = plan, runner, folder, progress
+        self.description = f"{jobs} at once"
+        self.free_devices = [devices[job % len(devices)] if devices else None for job in range(jobs)]
+        self.running: dict[Future[Outcome], tuple[PlannedRun, str | None, Lock]] = {}
         self.look_again: dict[str, float] = {}
 
-    def run(self) -> None:
-        """Go through the plan, until all is done or broken, or `processes` was told to stop."""
-        for run in self.board.of("done"):
+    def run(self, refresh: Callable[[], None]) -> None:
+        """Go through the plan, until all is done or broken, or `runner` was told to stop.
+
+        Args:
+            refresh: called at every look, to show how far it is.
+        """
+        for run in self.progress.having("done"):
             self.tidy(run)
-        with ThreadPoolExecutor(max_workers=len(self.slots)) as pool:
+        with ThreadPoolExecutor(max_workers=len(self.free_devices)) as pool:
             while True:
                 self.collect()
-                if not self.processes.stopping.is_set():
+                if not self.runner.stopping.is_set():
                     self.start(pool.submit)
-                self.board.draw()
-                if not self.going and (self.processes.stopping.is_set() or not self.board.left()):
+                refresh()
+                if not self.running and (self.runner.stopping.is_set() or not self.progress.unfinished()):
                     return
-                time.sleep(TICK)
+                time.sleep(TICK_SECONDS)
 
     def stop(self, at_once: bool) -> None:
         """Have the runs save and end, or kill them; called in a signal handler of the main thread."""
-        threading.Thread(target=self.processes.kill if at_once else self.processes.stop).start()
+        threading.Thread(target=self.runner.stop, args=[at_once]).start()
 
     def start(self, submit: Callable[..., Future[Outcome]]) -> None:
         """Start what can be started, in the plan's order."""
-        for run in self.board.left():
-            if not self.slots:
+        for run in self.progress.unfinished():
+            if not self.free_devices:
                 return
-            if run.needs and self.board.state(run.needs) in ("broken", "not run"):
-                self.board.set(run, "not run")
-            ready = not run.needs or self.board.state(run.needs) == "done"
-            if not ready or self.board.state(run.directory) in ("running", "not run"):
+            if run.needs and self.progress.state(run.needs) in ("broken", "not run"):
+                self.progress.set(run, "not run")
+            ready = not run.needs or self.progress.state(run.needs) == "done"
+            if not ready or self.progress.state(run.directory) in ("running", "not run"):
                 continue
             if time.monotonic() < self.look_again.get(run.directory, 0):
                 continue
-            claim = self.claim(run)
-            if claim is None:
+            lock = try_lock(self.lock_file(run))
+            if lock is None:
+                self.wait(run, "another sweep")
                 continue
-            slot = self.slots.pop(0)
-            log = self.folder / "logs" / f"{name_of(run)}.txt"
-            self.extra(run).unlink(missing_ok=True)
-            if run.trains and not run.keeps:
-                self.extra(run).touch()
-            self.board.set(run, "running")
-            environment = environment_of(run, slot)
-            future = submit(perform, run, self.manner, self.processes, environment, log)
-            self.going[future] = run, slot, claim
+            if not self.is_to_do(run):
+                lock.release()
+                continue
+            device = self.free_devices.pop(0)
+            log = self.folder / "logs" / f"{file_name(run)}.txt"
+            self.tidy_mark(run).unlink(missing_ok=True)
+            if run.trains and not run.keeps_all:
+                self.tidy_mark(run).touch()
+            self.progress.set(run, "running")
+            future = submit(self.runner.perform, run, environment_of(run, device), log)
+            self.running[future] = run, device, lock
 
-    def claim(self, run: Run) -> FileLock | None:
-        """The lock that keeps other sweeps from this run; None if it need, or may, not be started now."""
-        path = self.folder.parent / "locks" / name_of(run)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        claim = FileLock(path, blocking=False)
+    def is_to_do(self, run: PlannedRun) -> bool:
+        """Whether the run may be started now; notes it if it is done, in use, or its directory another run's."""
         try:
-            claim.acquire()
-        except Timeout:
-            self.wait(run, "another sweep")
-            return None
-        try:
-            done = finished(run, self.plan.configs[run.directory])
-            holder = None if done else in_use(run)
-        except ValueError as error:
-            self.board.set(run, "broken", Outcome("broken", 0.0, (str(error),)))
-        else:
-            if not done and not holder:
-                return claim
-            if done:
+            if finished(run, self.plan.configs[run.directory]):
                 self.tidy(run)
-                self.board.set(run, "done")
+                self.progress.set(run, "done")
+            elif user := user_of(run):
+                self.wait(run, user)
             else:
-                self.wait(run, holder)
-        claim.release()
-        return None
+                return True
+        except ValueError as error:
+            self.progress.set(run, "broken", Outcome("broken", lines=(str(error),)))
+        return False
 
-    def extra(self, run: Run) -> Path:
-        """A mark: this training keeps every checkpoint for resuming only; not there if somebody asked for them."""
-        return self.folder.parent / "locks" / f"{name_of(run)}.extra"
+    def lock_file(self, run: PlannedRun) -> Path:
+        """Locked by the sweep that is at the run."""
+        return self.folder.parent / "locks" / file_name(run)
 
-    def tidy(self, run: Run) -> None:
-        """Remove the extra checkpoints of a training that ended after its sweep was killed."""
-        if self.extra(run).exists():
-            keep_last(run.directory, run.epochs)
-            self.extra(run).unlink(missing_ok=True)
+    def tidy_mark(self, run: PlannedRun) -> Path:
+        """A file that says: this training keeps every checkpoint for resuming only, nobody asked for them."""
+        return self.lock_file(run).with_name(f"{file_name(run)}.extra")
 
-    def wait(self, run: Run, holder: str) -> None:
+    def tidy(self, run: PlannedRun) -> None:
+        """Remove the extra checkpoints of a training that ended without its sweep."""
+        if self.tidy_mark(run).exists():
+            keep_last_checkpoint(run.directory, run.epochs)
+            self.tidy_mark(run).unlink(missing_ok=True)
+
+    def wait(self, run: PlannedRun, user: str) -> None:
         """Leave the run to whoever is at it, and look again later: it may be killed, or done."""
-        self.look_again[run.directory] = time.monotonic() + AGAIN
-        self.board.set(run, "elsewhere", Outcome("busy", 0.0, (holder,)))
+        self.look_again[run.directory] = time.monotonic() + IN_USE_SECONDS
+        self.progress.set(run, "elsewhere", Outcome("busy", 0.0, (user,)))
 
     def collect(self) -> None:
         """Take note of the runs that ended."""
-        for future in [future for future in self.going if future.done()]:
-            run, slot, claim = self.going.pop(future)
-            claim.release()
-            self.slots.append(slot)
+        for future in [future for future in self.running if future.done()]:
+            run, device, lock = self.running.pop(future)
+            lock.release()
+            self.free_devices.append(device)
             try:
                 outcome = future.result()
-            except OSError as error:  # its output cannot be written, or its interpreter not be started
+            except OSError as error:  # its output cannot be written, or no process be started
                 outcome = Outcome("broken", lines=(str(error),))
             if outcome.kind == "done":
-                self.extra(run).unlink(missing_ok=True)
+                self.tidy_mark(run).unlink(missing_ok=True)
             if outcome.kind == "busy":
-                self.wait(run, outcome.lines[-1])
+                self.wait(run, user_of(run) or "another process")
             else:
-                self.board.set(run, {"stopped": "waiting"}.get(outcome.kind, outcome.kind), outcome)
+                self.progress.set(run, {"stopped": "waiting"}.get(outcome.kind, outcome.kind), outcome)
 
 
-def name_of(run: Run) -> str:
+def file_name(run: PlannedRun) -> str:
     """A file name for the run, the same whatever sweep it belongs to."""
     digits = hashlib.sha256(os.path.realpath(run.directory).encode()).hexdigest()[:8]
     return f"{slug(run.title)[:100]}-{digits}"

@@ -10,18 +10,49 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs.signals import RESUMABLE
-from sweeps.run import Run
+from runs.child import tied_to_parent
+from runs.command_line import RESUMABLE
+from runs.protocols import is_embedded, keep_last_checkpoint
 
 REPOSITORY = Path(__file__).parents[1]
 REFUSED = 2  # train.py's code for a command that has to be put right
-BUSY = " is in use by "  # in its sentence, if another process is at work in the directory
-SHOWN = 8  # lines of a broken run's output
+IN_USE = " is in use by "  # in its sentence, if another process is at work in the directory
+SHOWN_LINES = 8  # of a broken run's output
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One command line of train.py.
+
+    Attributes:
+        directory: of the run, as in `argv`; runs of one directory are one run.
+        argv: from "train.py" on.
+        title: the run in words, for people.
+        dataset: its name in directories.
+        needs: directory of the training whose checkpoint it evaluates, or None.
+        epochs: of that training, or of this one.
+        keeps_all: whether every checkpoint stays (somebody asked for a frequency), not only the last.
+        kind: what tells how long it takes, most important first: the more of it two runs share, the more alike.
+    """
+
+    directory: str
+    argv: tuple[str, ...]
+    title: str
+    dataset: str
+    needs: str | None
+    epochs: int
+    keeps_all: bool
+    kind: tuple[str, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training, not an evaluation."""
+        return "--eval-only" not in self.argv
 
 
 @dataclass(frozen=True)
@@ -33,18 +64,51 @@ class Outcome:
     lines: tuple[str, ...] = ()
 
 
-class Processes:
-    """The runs' processes that are going on; one object for all threads."""
+class Runner:
+    """Does runs, each in a process of its own; one object for all threads.
 
-    def __init__(self) -> None:
+    Args:
+        python: command of their interpreter.
+        retries: how often a broken run is tried again.
+        resume: whether a run that somebody else stopped (code 75: it has saved) is resumed at once.
+    """
+
+    def __init__(self, python: Sequence[str], retries: int, resume: bool = True):
+        self.python, self.retries, self.resume = python, retries, resume
         self.stopping = threading.Event()
-        self._going: set[subprocess.Popen] = set()
+        self._running: set[subprocess.Popen] = set()
         self._guard = threading.Lock()
 
-    def run(self, command: list[str], environment: Mapping[str, str], log: Path) -> int | None:
-        """The exit code of a command whose output goes to `log`; None if none may be started any more.
+    def perform(self, run: PlannedRun, environment: Mapping[str, str], log: Path) -> Outcome:
+        """Run it until it is done, refused, busy, stopped, or broken once more than it may be.
 
-        The process leads a group of its own, so that Ctrl-C in the terminal reaches it through `stop` alone, once.
+        What it prints goes to `log`, which stays if it broke.
+        """
+        began, broken = time.monotonic(), 0
+        while True:
+            code = self._process([*self.python, *run.argv], environment, log)
+            seconds = time.monotonic() - began
+            if code == 0 and read_record(run).get("complete") is True:
+                if run.trains and not run.keeps_all:
+                    keep_last_checkpoint(run.directory, run.epochs)
+                log.unlink(missing_ok=True)
+                return Outcome("done", seconds)
+            if code is None or self.stopping.is_set() or (code == RESUMABLE and not self.resume):
+                return Outcome("stopped", seconds)
+            lines = last_lines(log)
+            if code == REFUSED and IN_USE in lines[-1]:
+                return Outcome("busy", seconds, lines)
+            if code != RESUMABLE:
+                broken += 1
+                if code == REFUSED or broken > self.retries:
+                    return Outcome("broken", seconds, (*lines, ending(code, broken)))
+            self.stopping.wait(1)
+
+    def _process(self, command: list[str], environment: Mapping[str, str], log: Path) -> int | None:
+        """The exit code of a command; None if none may be started any more.
+
+        The process leads a group of its own, so that Ctrl-C in the terminal reaches it through `stop` alone, once; and
+        it ends with this one.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -52,7 +116,7 @@ class Processes:
                 if self.stopping.is_set():
                     return None
                 process = subprocess.Popen(
-                    command,
+                    tied_to_parent(command),
                     cwd=REPOSITORY,
                     env=dict(environment),
                     stdin=subprocess.DEVNULL,
@@ -60,105 +124,60 @@ class Processes:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-                self._going.add(process)
+                self._running.add(process)
             try:
                 return process.wait()
             finally:
                 with self._guard:
-                    self._going.discard(process)
-                end_group(process.pid)
+                    self._running.discard(process)
+                kill_group(process.pid)
 
-    def stop(self) -> None:
-        """Start nothing more, and have all save and end."""
+    def stop(self, at_once: bool = False) -> None:
+        """Start nothing more, and have all save and end, or kill them."""
         with self._guard:
             self.stopping.set()
-            for process in self._going:
-                if process.poll() is None:
+            for process in self._running:
+                if at_once:
+                    kill_group(process.pid)
+                elif process.poll() is None:
                     process.terminate()
 
-    def kill(self) -> None:
-        """Start nothing more, and end all at once."""
-        with self._guard:
-            self.stopping.set()
-            for process in self._going:
-                end_group(process.pid)
 
-
-def end_group(leader: int) -> None:
+def kill_group(leader: int) -> None:
     """Kill what is left of a process group: a killed run's loader workers."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
-def environment_of(run: Run, device: str | None = None) -> dict[str, str]:
+def environment_of(run: PlannedRun, device: str | None = None) -> dict[str, str]:
     """The environment of a run's process; `device` is what it sees of CUDA's."""
     environment = dict(os.environ)
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
-    if run.embedded:
+    if is_embedded(run.dataset):  # its backbone is so small that a second thread only waits
         environment.setdefault("OMP_NUM_THREADS", "1")
     return environment
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How runs are done: their interpreter's command, how often a broken one is tried again, and whether one that
-    somebody else stopped (code 75: it has saved) is taken up again at once."""
-
-    python: tuple[str, ...]
-    retries: int = 2
-    resumes: bool = True
-
-
-def perform(run: Run, manner: Manner, processes: Processes, environment: Mapping[str, str], log: Path) -> Outcome:
-    """Run it until it is done, refused, busy, stopped, or broken once more than it may be."""
-    began, broken = time.monotonic(), 0
-    while True:
-        code = processes.run([*manner.python, *run.argv], environment, log)
-        seconds = time.monotonic() - began
-        if code == 0 and is_complete(run.directory):
-            if run.trains and not run.keeps:
-                keep_last(run.directory, run.epochs)
-            log.unlink(missing_ok=True)
-            return Outcome("done", seconds)
-        if code is None or processes.stopping.is_set() or (code == RESUMABLE and not manner.resumes):
-            return Outcome("stopped", seconds)
-        lines = last_lines(log)
-        if code == REFUSED and BUSY in lines[-1]:
-            return Outcome("busy", seconds, lines)
-        if code != RESUMABLE:
-            broken += 1
-            if code == REFUSED or broken > manner.retries:
-                return Outcome("broken", seconds, (*lines, ending(code, broken)))
-        processes.stopping.wait(1)
-
-
-def ending(code: int, times: int) -> str:
+def ending(code: int, attempts: int) -> str:
     """The last of a broken run's lines: how it ended."""
     if code < 0:
         how = f"killed by {signal.Signals(-code).name}"
     else:
         how = f"ended with code {code}" if code else "ended without a complete metrics.json"
-    return f"({how}{f', the last of {times} attempts' if times > 1 else ''})"
+    return f"({how}{f', the last of {attempts} attempts' if attempts > 1 else ''})"
 
 
-def is_complete(directory: str) -> bool:
-    """Whether the record in a run's directory says that it is complete."""
+def read_record(run: PlannedRun) -> dict:
+    """The record in a run's directory; {} where there is none that can be read."""
     try:
-        record = json.loads((Path(directory) / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("complete") is True
+        record = json.loads((Path(run.directory) / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        record = None
+    return record if isinstance(record, dict) else {}
 
 
-def keep_last(directory: str, epochs: int) -> None:
-    """Remove the checkpoints that were kept for resuming: all but the last epoch's and the best."""
-    for file in Path(directory).glob("*/model.pth.tar-*"):
-        if file.name != f"model.pth.tar-{epochs}":
-            file.unlink(missing_ok=True)
-
-
-def last_lines(log: Path, count: int = SHOWN) -> tuple[str, ...]:
+def last_lines(log: Path, count: int = SHOWN_LINES) -> tuple[str, ...]:
     """The last lines of a run's output that are not empty; of a line that was rewritten (a bar) its last state."""
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))

@@ -1,25 +1,22 @@
 """From rows to runs: command lines of train.py, where each leaves its results, and which needs which.
 
-Paths are those of scripts/common.sh, so that scripts and sweeps share finished runs.
+The protocols are those of the scripts (runs/protocols.py), so that scripts and sweeps share finished runs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from promptclip.common.names import unknown
-from runs.arguments import build_parser
-from runs.checks import check_values
-from runs.config import build_config, check_names, flatten
-from runs.record import WITHOUT_EFFECT, effective
-from sweeps.run import EMBEDDED, Run
-from sweeps.spec import Row
+from runs.protocols import EMBEDDED_CONFIG, PROTOCOLS, Setting, Step, config_name, default_source, is_embedded
+from sweeps.checks import configure, learns, sort_options
+from sweeps.perform import REPOSITORY, PlannedRun
+from sweeps.spec import SpecRow
 
-REPOSITORY = Path(__file__).parents[1]
 KEEP = "TRAIN.CHECKPOINT_FREQ"
 
 
@@ -27,65 +24,91 @@ KEEP = "TRAIN.CHECKPOINT_FREQ"
 class Plan:
     """Runs in the order they are started in; `rows` are labels with the directories of their runs."""
 
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, PlannedRun] = field(default_factory=dict)
     configs: dict[str, CfgNode] = field(default_factory=dict)
     rows: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Place:
-    """What the runs of a sweep have in common: root of the results, root of the data sets."""
+def make_plan(rows: list[SpecRow], output: str = "output", root: str = "") -> Plan:
+    """All runs of `rows`.
 
-    output: str = "output"
-    root: str = ""
+    Args:
+        rows: of the table.
+        output: root of the results.
+        root: directory that holds the data sets; "" for the embedded ones.
 
-
-def make_plan(rows: list[Row], place: Place) -> Plan:
-    """All runs of `rows`. Raises ValueError, KeyError or FileNotFoundError, with the nearest valid name."""
+    Raises:
+        ValueError, KeyError, FileNotFoundError: for what cannot be meant, with the nearest valid name.
+    """
     plan = Plan()
     for row in rows:
         directories = []
-        method = Method(row, place)
-        for run in method.runs():
+        for run, cfg in RowPlanner(row, output, root).runs():
             known = plan.runs.setdefault(run.directory, run)
             if known.argv != run.argv:
                 raise ValueError(
                     f"Row {row.label!r} and an earlier one would share {run.directory} with different settings; "
                     "give one of them a tag."
                 )
-            plan.configs.setdefault(run.directory, method.configs[run.directory])
+            plan.configs.setdefault(run.directory, cfg)
             directories.append(run.directory)
         plan.rows.append((row.label, list(dict.fromkeys(directories))))
     return plan
 
 
-class Method:
-    """The runs of one row. Raises as `make_plan` does."""
+class RowPlanner:
+    """Plans the runs of one row. Raises as `make_plan` does."""
 
-    def __init__(self, row: Row, place: Place):
-        self.row, self.place = row, place
-        methods = TRAINER_REGISTRY.registered_names()
-        if row.trainer not in methods:
-            raise ValueError(unknown("trainer", row.trainer, methods))
-        self.learns = getattr(TRAINER_REGISTRY.get(row.trainer), "learns", None) != ()
-        self.configs: dict[str, CfgNode] = {}
-        self.epochs = row.epochs if self.learns else None  # what learns nothing has none
-        self.seeds = row.seeds if self.learns else (1,)  # and one result for all seeds
-        self._settled: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
-        self._alike: dict[tuple[str, str, str], CfgNode] = {}
+    def __init__(self, row: SpecRow, output: str, root: str):
+        self.row, self.output, self.root = row, output, root
+        self.learns = learns(row.trainer)
+        self._options: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
+        self._configs: dict[tuple[Step, str], CfgNode] = {}
 
-    def runs(self) -> Iterator[Run]:
-        """Training and evaluations, data set by data set, seed by seed."""
-        for protocol in self.row.protocols:
-            for dataset in self.row.datasets:
-                for seed in self.seeds:
-                    one = OneSeed(self, dataset, seed)
-                    if protocol == "base2new":
-                        yield from one.base2new()
-                    elif protocol == "fewshot":
-                        yield from one.fewshot()
-                    else:
-                        yield from one.transfer()
+    def runs(self) -> Iterator[tuple[PlannedRun, CfgNode]]:
+        """Training and evaluations with their configurations, data set by data set, seed by seed.
+
+        What learns nothing has no epochs, and one result for all seeds.
+        """
+        row = self.row
+        seeds = row.seeds if self.learns else (1,)
+        for protocol, dataset, seed in product(row.protocols, row.datasets, seeds):
+            target = self.setting(dataset, seed)
+            steps = PROTOCOLS[protocol].trained if self.learns else PROTOCOLS[protocol].zero_shot
+            training = None
+            for step in steps:
+                setting = target
+                if step.on_source:
+                    setting = self.setting(row.source or default_source(target.dataset), seed)
+                elif step.needs and step.needs.on_source and training.dataset == target.dataset:
+                    continue  # the training on the source has tested on it
+                if not step.trains and step.subset not in ("all", *row.subsets):
+                    continue
+                run, cfg = self.run(step, setting, training if step.needs else None)
+                training = training or run
+                yield run, cfg
+
+    def setting(self, dataset: str, seed: int) -> Setting:
+        """What the runs on a data set share, before the row's options."""
+        name, file = dataset_file(dataset)
+        if not self.root and not is_embedded(name):
+            raise ValueError(
+                f"--root must name the directory that holds {name}, as in --root /data; only emojinet and "
+                "emojinet_mono are embedded."
+            )
+        config_file = self.config_file(name)
+        return Setting(
+            output=self.output,
+            root=self.root,
+            trainer=self.row.trainer,
+            config=config_file.stem,
+            config_file=str(config_file),
+            dataset=name,
+            dataset_file=str(file),
+            shots=self.row.shots,
+            seed=seed,
+            epochs=self.row.epochs if self.learns else None,
+        )
 
     def config_file(self, dataset: str) -> Path:
         """The method's yaml file for a data set."""
@@ -95,146 +118,71 @@ class Method:
         folder = REPOSITORY / "configs/trainers" / trainer
         there = sorted(path.stem for path in folder.glob("*.yaml"))
         if not name and is_embedded(dataset):
-            name = "emojiclip"
+            name = EMBEDDED_CONFIG
         if not name:
             raise ValueError(f"Row {self.row.label!r} names no config; {trainer} has {', '.join(there)}.")
         if name not in there:
             raise ValueError(unknown(f"configuration of {trainer}", name, there))
         return (folder / f"{name}.yaml").relative_to(REPOSITORY)
 
-    def configuration(self, kind: tuple[str, str, str], arguments: list[str], directory: str, seed: int) -> CfgNode:
-        """The configuration of train.py's `arguments`: built once for each `kind` of run, which seeds share."""
-        if kind not in self._alike:
-            self._alike[kind] = configure(arguments, self.row.label)
-        cfg = self._alike[kind].clone()
+    def run(self, step: Step, plain: Setting, training: PlannedRun | None) -> tuple[PlannedRun, CfgNode]:
+        """A step on a data set and its configuration; `training` is the one whose checkpoint it evaluates."""
+        options, tag = self.options(step, plain)
+        setting = replace(
+            plain,
+            config=config_name(plain.config, plain.epochs, tag),
+            options=pairs({key: value for key, value in options.items() if key != KEEP}),
+        )
+        checkpoint = (training.directory, training.epochs) if training else None
+        argv = setting.command(step, checkpoint, options.get(KEEP, 1))
+        if (step, plain.dataset) not in self._configs:
+            self._configs[step, plain.dataset] = self.configure(argv[1:])
+        cfg = self._configs[step, plain.dataset].clone()
         cfg.defrost()
-        cfg.SEED, cfg.OUTPUT_DIR = seed, directory
+        cfg.SEED, cfg.OUTPUT_DIR = setting.seed, setting.directory(step)
         cfg.freeze()
-        return cfg
+        verb = "train" if step.trains else "test"
+        words = [verb, setting.trainer, tag, setting.dataset, step.subset]
+        words += [f"{setting.shots} shots" if step.trains and setting.shots != 16 else "", f"seed {setting.seed}"]
+        run = PlannedRun(
+            directory=setting.directory(step),
+            argv=tuple(argv),
+            title=" ".join(word for word in words if word),
+            dataset=setting.dataset,
+            needs=training.directory if training else None,
+            epochs=cfg.OPTIM.MAX_EPOCH,
+            keeps_all=KEEP in options,
+            kind=(verb, setting.dataset, setting.trainer, setting.config, step.subset),
+        )
+        return run, cfg
 
-    def settled(self, dataset: str, arguments: list[str]) -> tuple[dict[str, Any], str]:
+    def options(self, step: Step, plain: Setting) -> tuple[dict[str, Any], str]:
         """The row's options that change anything on this data set, and the tag they give its directories.
 
         An option that repeats what the yaml files say is left out: the run is the same, so is its directory.
         """
-        key = (dataset, str(self.config_file(dataset)))
-        if key not in self._settled:
+        key = plain.dataset_file, plain.config_file
+        if key not in self._options:
             asked = dict(self.row.options)
-            plain = flatten(configure(arguments, self.row.label))
-            with_options = configure([*arguments, *pairs(asked)], self.row.label)
-            own = effective(flatten(with_options), self.row.trainer)
-            changed = {name: value for name, value in asked.items() if name in own and own[name] != plain[name]}
-            kept = {name: value for name, value in asked.items() if name in changed or name in WITHOUT_EFFECT}
-            tag = "-".join(f"{name.rpartition('.')[2].lower()}_{slug(value)}" for name, value in changed.items())
-            self._settled[key] = kept, tag if self.row.tag is None else self.row.tag
-        return self._settled[key]
+            command = plain.command(step)[1:]
+            configs = self.configure(command), self.configure([*command, *pairs(asked)])
+            changing, harmless = sort_options(asked, *configs)
+            tag = "-".join(f"{name.rpartition('.')[2].lower()}_{slug(value)}" for name, value in changing.items())
+            kept = {name: value for name, value in asked.items() if name in changing or name in harmless}
+            self._options[key] = kept, tag if self.row.tag is None else self.row.tag
+        return self._options[key]
+
+    def configure(self, arguments: list[str]) -> CfgNode:
+        """The configuration of train.py's `arguments`; an error says which row it is about."""
+        try:
+            return configure(arguments)
+        except ValueError as error:
+            raise ValueError(f"Row {self.row.label!r}: {error}") from error
 
 
-class OneSeed:
-    """The runs of one row on one data set with one seed, as scripts/common.sh would do them."""
-
-    def __init__(self, method: Method, dataset: str, seed: int):
-        self.method, self.row, self.seed = method, method.row, seed
-        self.dataset, self.dataset_file = dataset_file(dataset)
-        self.output, self.shots = method.place.output, method.row.shots
-        if not method.place.root and not is_embedded(self.dataset):
-            raise ValueError(
-                f"--root must name the directory that holds {self.dataset}, as in --root /data; only emojinet and "
-                "emojinet_mono are embedded."
-            )
-
-    def base2new(self) -> Iterator[Run]:
-        """Train on base classes (which tests on them), evaluate on new ones; what learns nothing is evaluated."""
-        tree = f"{self.output}/base2new/{{}}/{self.dataset}/shots_{self.shots}/{self.row.trainer}/{{}}/seed{self.seed}"
-        if not self.method.learns:
-            for subset in self.row.subsets:
-                yield self.run(tree.format(f"test_{subset}", "{}"), subset, "")
-            return
-        training = self.run(tree.format("train_base", "{}"), "base")
-        yield training
-        if "new" in self.row.subsets:
-            yield self.run(tree.format("test_new", "{}"), "new", training)
-
-    def fewshot(self) -> Iterator[Run]:
-        """Train and test on all classes."""
-        if self.method.learns:
-            yield self.run(self.source_directory(), "all")
-        else:
-            yield self.run(self.target_directory(), "all", "")
-
-    def transfer(self) -> Iterator[Run]:
-        """Train on all classes of the source, evaluate on this data set."""
-        source = OneSeed(
-            self.method, self.row.source or (EMBEDDED if is_embedded(self.dataset) else "imagenet"), self.seed
-        )
-        if not self.method.learns:
-            yield source.run(source.target_directory(), "all", "")
-            yield self.run(self.target_directory(), "all", "")
-            return
-        training = source.run(source.source_directory(), "all")
-        yield training
-        if self.dataset != source.dataset:
-            yield self.run(self.target_directory(), "all", training)
-
-    def source_directory(self) -> str:
-        """Where training on all classes goes; the configuration's name is filled in by `run`."""
-        return f"{self.output}/{self.dataset}/{self.row.trainer}/{{}}_{self.shots}shots/seed{self.seed}"
-
-    def target_directory(self) -> str:
-        """Where evaluation on all classes goes."""
-        return f"{self.output}/evaluation/{self.row.trainer}/{{}}_{self.shots}shots/{self.dataset}/seed{self.seed}"
-
-    def run(self, directory: str, subset: str, checkpoint: "Run | str | None" = None) -> Run:
-        """A training without `checkpoint`; the evaluation of that training's, or of nothing ("")."""
-        row, method = self.row, self.method
-        config_file = method.config_file(self.dataset)
-        command = ["train.py", "--root", method.place.root, "--seed", str(self.seed), "--trainer", row.trainer]
-        files = ["--dataset-config-file", str(self.dataset_file), "--config-file", str(config_file)]
-        data = ["DATASET.NUM_SHOTS", str(self.shots), "DATASET.SUBSAMPLE_CLASSES", subset]
-        if method.epochs:
-            data += ["OPTIM.MAX_EPOCH", str(method.epochs)]
-        options, tag = method.settled(self.dataset, [*command[1:], *files, *data])
-        name = config_file.stem + (f"-{tag}" if tag else "") + (f"-ep{method.epochs}" if method.epochs else "")
-        directory = directory.format(name)
-        frequency = options.get(KEEP, 1)
-        mode = [KEEP, str(frequency)]
-        if checkpoint is not None:
-            mode = ["--eval-only"]
-            if checkpoint:
-                mode += ["--model-dir", checkpoint.directory, "--load-epoch", str(checkpoint.epochs)]
-        rest = pairs({key: value for key, value in options.items() if key != KEEP})
-        argv = [*command, "--output-dir", directory, *files, *mode, *data, *rest]
-        verb = "train" if checkpoint is None else "test"
-        cfg = method.configs[directory] = method.configuration(
-            (verb, self.dataset, subset), argv[1:], directory, self.seed
-        )
-        words = [row.trainer, *([tag] if tag else []), self.dataset, subset]
-        shots = [f"{self.shots} shots"] if checkpoint is None and self.shots != 16 else []
-        return Run(
-            directory=directory,
-            argv=tuple(argv),
-            title=" ".join([verb, *words, *shots, f"seed {self.seed}"]),
-            needs=checkpoint.directory if checkpoint else None,
-            epochs=cfg.OPTIM.MAX_EPOCH,
-            keeps=KEEP in options,
-            alike=(verb, self.dataset, row.trainer, name, subset),
-        )
-
-
-def configure(arguments: list[str], label: str) -> CfgNode:
-    """The configuration of train.py's `arguments`, checked as train.py checks it."""
-    try:
-        cfg = build_config(build_parser("").parse_args(arguments))
-        check_names(cfg)
-        check_values(cfg)
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"Row {label!r}: {error.args[0] if isinstance(error, KeyError) else error}") from error
-    return cfg
-
-
-def pairs(options: dict[str, Any]) -> list[str]:
+def pairs(options: dict[str, Any]) -> tuple[str, ...]:
     """KEY VALUE arguments."""
-    return [text for key, value in options.items() for text in (key, str(value))]
+    return tuple(text for key, value in options.items() for text in (key, str(value)))
 
 
 def slug(value: Any) -> str:
@@ -242,13 +190,8 @@ def slug(value: Any) -> str:
     return "".join(letter if letter.isalnum() or letter in "._+-" else "_" for letter in str(value)) or "empty"
 
 
-def is_embedded(dataset: str) -> bool:
-    """Whether a data set comes with the code, with a backbone of its own."""
-    return Path(dataset).stem.startswith(EMBEDDED)
-
-
 def dataset_file(name: str) -> tuple[str, Path]:
-    """(name in paths, yaml file) of a data set: one of configs/datasets/, or a yaml file of one's own."""
+    """(name in directories, yaml file) of a data set: one of configs/datasets/, or a yaml file of one's own."""
     if name.endswith(".yaml"):
         return Path(name).stem, existing(Path(name))
     there = sorted(path.stem for path in (REPOSITORY / "configs/datasets").glob("*.yaml"))

@@ -5,71 +5,83 @@ import os
 import shlex
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import submitit
-from filelock import FileLock, Timeout
 
-from runs.record import write_atomically
-from sweeps.board import Board
-from sweeps.local import name_of
-from sweeps.perform import Manner, Outcome, last_lines
+from promptclip.common.files import write_atomically
+from sweeps.checks import finished, try_lock
+from sweeps.local import file_name
+from sweeps.perform import Outcome, PlannedRun, last_lines, read_record
 from sweeps.plan import Plan
-from sweeps.run import Run
-from sweeps.state import finished
+from sweeps.progress import Progress
 from sweeps.task import Task
 
-USUAL = {"job_name": "sweep", "time": 24 * 60, "nodes": 1, "ntasks_per_node": 1, "cpus_per_task": 4}
+DEFAULTS = {"job_name": "sweep", "time": 24 * 60, "nodes": 1, "ntasks_per_node": 1, "cpus_per_task": 4}
 TIMEOUTS = 1000  # how often a job whose time is over is queued again
-LARGEST = 1000  # jobs in an array; Slurm's own limit is 1001
-LOOK = 2.0  # seconds between two looks at the queue
-GONE = 3  # looks until a job that is not in the queue has ended (files may take a moment to appear)
+ARRAY_SIZE = 1000  # jobs in an array at most; Slurm's own limit is 1001
+LOOK_SECONDS = 2.0  # between two looks at the queue
+MISSED_LOOKS = 3  # looks until a job that is not in the queue has ended (files may take a moment to appear)
 
 
 class Slurm:
-    """Submits the runs of a plan and watches them. Jobs go on without it; `folder`/jobs.json remembers them.
+    """Submits the runs of a plan and watches them. Jobs run on without it; `folder`/jobs.json remembers them.
 
-    `options` are submitit's names for sbatch's. Raises ValueError for one that it does not know, and without Slurm.
+    Args:
+        plan: what to do.
+        python: interpreter of the jobs and of their runs.
+        retries: how often a broken run is tried again.
+        folder: of this sweep, for jobs and what they print.
+        options: of sbatch, by submitit's names.
+        progress: is told what happens.
+
+    Raises:
+        ValueError: for an option that submitit does not know, and without Slurm.
     """
 
-    farewell = "The jobs go on in Slurm; the same command watches them again, scancel ends them."
-    how = "handed to Slurm"
+    stop_message = "The jobs go on in Slurm; the same command watches them again, scancel ends them."
+    description = "handed to Slurm"
 
-    def __init__(self, plan: Plan, manner: Manner, folder: Path, options: dict[str, Any], board: Board):
-        self.plan, self.manner, self.folder, self.board = plan, manner, folder.absolute(), board
+    def __init__(
+        self, plan: Plan, python: str, retries: int, folder: Path, options: dict[str, Any], progress: Progress
+    ):
+        self.plan, self.folder, self.progress = plan, folder.absolute(), progress
+        self.python, self.retries = python, retries
         self.leaving = False
         self.jobs: dict[str, str] = {}  # directory: job
         self.missed: dict[str, int] = {}
         try:
-            self.executor = self.make_executor(options)
+            self.executor = submitit.SlurmExecutor(
+                self.folder / "slurm", max_num_timeout=TIMEOUTS, python=shlex.quote(python)
+            )
+            self.executor.update_parameters(**(DEFAULTS | options))
         except (RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"--launcher slurm: {' '.join(str(error).split())}") from error
-
-    def make_executor(self, options: dict[str, Any]) -> submitit.SlurmExecutor:
-        """submitit's executor, with `options` over the usual ones."""
-        python = shlex.join(self.manner.python)
-        executor = submitit.SlurmExecutor(self.folder / "slurm", max_num_timeout=TIMEOUTS, python=python)
-        executor.update_parameters(**(USUAL | options))
-        return executor
 
     def stop(self, at_once: bool) -> None:
         """Leave the jobs to Slurm."""
         self.leaving = True
 
-    def run(self) -> None:
-        """Submit what is not submitted, and watch until all has ended."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def run(self, refresh: Callable[[], None]) -> None:
+        """Submit what is not submitted, and watch until all has ended.
+
+        Args:
+            refresh: called at every look, to show how far it is.
+        """
+        lock = try_lock(self.folder / "lock")
+        if lock is None:
+            raise OSError(f"another sweep.py watches {self.folder}; wait for it, or end it.")
         try:
-            with FileLock(self.folder / "lock", blocking=False):
-                self.recall()
-                self.submit()
-                while self.board.left() and not self.leaving:
-                    self.look()
-                    self.board.draw()
-                    time.sleep(LOOK)
-        except Timeout:
-            raise SystemExit(f"error: another sweep.py watches {self.folder}; wait for it, or end it.") from None
+            self.recall()
+            self.submit()
+            while self.progress.unfinished() and not self.leaving:
+                self.look()
+                refresh()
+                time.sleep(LOOK_SECONDS)
+        finally:
+            lock.release()
 
     # ---- submitting ----
 
@@ -81,20 +93,20 @@ class Slurm:
             return
         queue = self.queue()
         while queue is None:
-            time.sleep(LOOK)
+            time.sleep(LOOK_SECONDS)
             queue = self.queue()
         self.jobs = {place: job for place, job in known.items() if place in self.plan.runs and job in queue}
 
     def submit(self) -> None:
         """Trainings in arrays; their evaluations in arrays whose k-th job waits for the k-th training."""
-        left = [run for run in self.board.left() if run.directory not in self.jobs]
-        free = [run for run in left if not run.needs or self.board.state(run.needs) == "done"]
+        left = [run for run in self.progress.unfinished() if run.directory not in self.jobs]
+        free = [run for run in left if not run.needs or self.progress.state(run.needs) == "done"]
         bound = [run for run in left if run not in free]
         followers = {run.directory: [one for one in bound if one.needs == run.directory] for run in free}
         for count in sorted({len(found) for found in followers.values()}):
-            alike = [run for run in free if len(followers[run.directory]) == count]
-            for start in range(0, len(alike), LARGEST):
-                part = alike[start : start + LARGEST]
+            equal = [run for run in free if len(followers[run.directory]) == count]
+            for start in range(0, len(equal), ARRAY_SIZE):
+                part = equal[start : start + ARRAY_SIZE]
                 first = self.array(part)
                 for turn in range(count):
                     self.array([followers[run.directory][turn] for run in part], first)
@@ -102,7 +114,7 @@ class Slurm:
             if run.directory not in self.jobs:  # its training was submitted by an earlier start
                 self.array([run], self.jobs.get(run.needs))
 
-    def array(self, runs: list[Run], after: str | None = None) -> str:
+    def array(self, runs: list[PlannedRun], after: str | None = None) -> str:
         """Submit runs as one array (or job), to wait for the array (or job) `after`; its number."""
         conditions = {"open-mode": "append", "requeue": True}
         if after:
@@ -115,13 +127,13 @@ class Slurm:
         write_atomically(self.folder / "jobs.json", json.dumps(self.jobs, indent=2) + "\n")
         return submitted[0].job_id.partition("_")[0]
 
-    def task(self, run: Run) -> Task:
+    def task(self, run: PlannedRun) -> Task:
         """What the run's job does."""
-        return Task(run, self.manner, str(self.log(run)))
+        return Task(run, (self.python,), self.retries, str(self.log(run)))
 
-    def log(self, run: Run) -> Path:
+    def log(self, run: PlannedRun) -> Path:
         """Where the run's output goes."""
-        return self.folder / "logs" / f"{name_of(run)}.txt"
+        return self.folder / "logs" / f"{file_name(run)}.txt"
 
     # ---- watching ----
 
@@ -142,37 +154,31 @@ class Slurm:
         queue = self.queue()
         if queue is None:
             return
-        for run in self.board.left():
+        for run in self.progress.unfinished():
             state, reason = queue.get(self.jobs[run.directory], (None, ""))
             if state is None:
                 self.missed[run.directory] = self.missed.get(run.directory, 0) + 1
                 self.ended(run)
             elif reason == "DependencyNeverSatisfied":
-                self.board.set(run, "not run")
+                self.progress.set(run, "not run")
             else:
                 self.missed.pop(run.directory, None)
-                self.board.set(run, "waiting" if state in ("PENDING", "REQUEUED") else "running")
+                self.progress.set(run, "waiting" if state in ("PENDING", "REQUEUED") else "running")
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: PlannedRun) -> None:
         """A job that is not in the queue: done, or, once that is sure, broken."""
         try:
             done = finished(run, self.plan.configs[run.directory])
         except ValueError as error:
-            self.board.set(run, "broken", Outcome("broken", lines=(str(error),)))
+            self.progress.set(run, "broken", Outcome("broken", lines=(str(error),)))
             return
         if done:
-            self.board.set(run, "done", Outcome("done", seconds_of(run)))
-        elif self.missed[run.directory] >= GONE:
-            if run.needs and self.board.state(run.needs) != "done":
-                if self.board.state(run.needs) in ("broken", "not run"):
-                    self.board.set(run, "not run")
+            self.progress.set(run, "done", Outcome("done", float(read_record(run).get("wall_seconds") or 0)))
+        elif self.missed[run.directory] >= MISSED_LOOKS:
+            if run.needs and self.progress.state(run.needs) != "done":
+                if self.progress.state(run.needs) in ("broken", "not run"):
+                    self.progress.set(run, "not run")
                 return
             log = self.log(run)
             lines = last_lines(log) if log.is_file() else (f"Slurm's job {self.jobs[run.directory]} left no output",)
-            self.board.set(run, "broken", Outcome("broken", lines=lines))
-
-
-def seconds_of(run: Run) -> float:
-    """How long the run took, by its record."""
-    record = json.loads((Path(run.directory) / "metrics.json").read_text(encoding="utf-8"))
-    return float(record.get("wall_seconds") or 0)
+            self.progress.set(run, "broken", Outcome("broken", lines=lines))

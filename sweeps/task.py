@@ -10,29 +10,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sweeps.perform import Manner, Outcome, Processes, environment_of, perform
-from sweeps.run import Run
+from sweeps.perform import Outcome, PlannedRun, Runner, environment_of
 
-TICK = 0.2  # seconds
-PATIENCE = 10.0  # seconds between two looks at a directory that is in use
+TICK_SECONDS = 0.2
+IN_USE_SECONDS = 10.0  # between two looks at a directory that is in use
 # Slurm's warning reaches every process of the job and would end train.py, which is told by SIGTERM instead.
-DEAF = ("sh", "-c", 'trap "" USR1 USR2; exec "$@"', "sh")
+IGNORING_WARNINGS = ("sh", "-c", 'trap "" USR1 USR2; exec "$@"', "sh")
 
 
 @dataclass
 class Task:
     """Called by submitit in the job; `checkpoint` is called there when the job gets SIGUSR2."""
 
-    run: Run
-    manner: Manner
+    run: PlannedRun
+    python: tuple[str, ...]
+    retries: int
     log: str
 
     def __call__(self) -> None:
         """Do the run. Raises RuntimeError if it broke, so that Slurm does not start what needs it."""
-        self._processes = Processes()
+        self._runner = Runner((*IGNORING_WARNINGS, *self.python), self.retries, resume=False)
         signal.signal(signal.SIGTERM, self._terminate)
         while (outcome := self._perform()).kind == "busy":
-            time.sleep(PATIENCE)
+            time.sleep(IN_USE_SECONDS)
         if outcome.kind == "stopped":
             queue_again()
             raise RuntimeError("stopped by a signal, saved")
@@ -43,29 +43,27 @@ class Task:
         """Have the run save and end; submitit then has Slurm queue the job again."""
         from submitit.helpers import DelayedSubmission
 
-        self._processes.stop()
+        self._runner.stop()
         while self._worker.is_alive():
-            time.sleep(TICK)
-        return DelayedSubmission(Task(self.run, self.manner, self.log))
+            time.sleep(TICK_SECONDS)
+        return DelayedSubmission(Task(self.run, self.python, self.retries, self.log))
 
     def _perform(self) -> Outcome:
         """The run in a thread, so that signals are heard while it goes on."""
-        manner = Manner((*DEAF, *self.manner.python), self.manner.retries, resumes=False)
         outcomes: list[Outcome] = []
 
         def work() -> None:
-            environment = environment_of(self.run)
-            outcomes.append(perform(self.run, manner, self._processes, environment, Path(self.log)))
+            outcomes.append(self._runner.perform(self.run, environment_of(self.run), Path(self.log)))
 
         self._worker = threading.Thread(target=work)
         self._worker.start()
         while self._worker.is_alive():
-            time.sleep(TICK)
+            time.sleep(TICK_SECONDS)
         return outcomes[0] if outcomes else Outcome("broken", lines=("the job's own thread broke; see its log",))
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM: have the run save and end."""
-        threading.Thread(target=self._processes.stop).start()
+        threading.Thread(target=self._runner.stop).start()
 
 
 def queue_again() -> None:

@@ -22,12 +22,14 @@ def test_method_configuration(path):
     assert first.startswith("# ") and script and (ROOT / script.group(1)).is_file()
     embedded = cfg.MODEL.BACKBONE.NAME == "EmojiCLIP"
     assert tuple(cfg.INPUT.SIZE) == ((64, 64) if embedded else (224, 224))
-    if TRAINER_REGISTRY.get(path.parent.name).learns:
+    trainer = TRAINER_REGISTRY.get(path.parent.name)
+    trainer.check_options(cfg)
+    if trainer.method.learns:
         assert cfg.OPTIM.NAME == "sgd" and cfg.OPTIM.LR_SCHEDULER == "cosine" and cfg.OPTIM.WARMUP_EPOCH == 1
 
 
 def test_every_trainer_has_configurations():
-    trainers = {name for name in TRAINER_REGISTRY.registered_names() if getattr(TRAINER_REGISTRY.get(name), "node", "")}
+    trainers = {name for name in TRAINER_REGISTRY.registered_names() if hasattr(TRAINER_REGISTRY.get(name), "method")}
     assert {path.parent.name for path in METHODS if path.stem == "emojiclip"} >= trainers - {"AnchoredCoOp"}
 
 

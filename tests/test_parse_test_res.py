@@ -1,5 +1,9 @@
 """The summary over seeds: CoOp's output, and a sentence where there is nothing to summarise."""
 
+import io
+import os
+import sys
+
 import pytest
 
 import parse_test_res
@@ -132,3 +136,33 @@ def test_a_run_under_way_is_told_apart_from_an_empty_tree(tmp_path, capsys):
     write_log(tmp_path / "seed1")
     code, _, err = run(capsys, tmp_path)
     assert code == 2 and "come to a result yet" in err
+
+
+@pytest.mark.parametrize("broken", ["1e999", "nan", "-inf", "1e", "8..0"])
+def test_a_number_that_is_none_is_no_result(tmp_path, capsys, broken):
+    """Nor is the one before it in the log, which was another evaluation's."""
+    write_log(tmp_path / "seed1", 65.0)
+    write_log(tmp_path / "seed2", 70.0, broken, finish="=> result")
+    code, out, err = run(capsys, tmp_path, "--test-log")
+    assert code == 2 and "+-" not in out
+    assert err == (
+        f"error: {tmp_path}/seed2/log.txt says accuracy {broken}%, which is no number; repeat that run, or move its "
+        "directory away.\n"
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="Linux alone has a file that nobody can read")
+def test_a_log_that_cannot_be_read(tmp_path, capsys):
+    write_log(tmp_path / "seed1", 65.0)
+    (tmp_path / "seed2").mkdir()
+    (tmp_path / "seed2/log.txt").symlink_to("/proc/self/mem")
+    code, _, err = run(capsys, tmp_path)
+    assert code == 2 and err.startswith("error: ") and "seed2/log.txt" in err and err.count("\n") == 1
+
+
+def test_a_stream_that_lacks_a_letter(tmp_path, monkeypatch):
+    write_log(tmp_path / "für/seed1", 65.0)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert parse_test_res.main([str(tmp_path / "für")]) == 0
+    sys.stdout.flush()
+    assert b"f\\xfcr/seed1/log.txt. accuracy: 65.00%" in sys.stdout.buffer.getvalue()

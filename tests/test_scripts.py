@@ -1,12 +1,18 @@
 """The shell scripts: what they hand to train.py, where results go, what they print; with a stand-in for train.py."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from runs.scripts import FOLDERS, Script
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = sorted(REPOSITORY.glob("scripts/*/*.sh"))
@@ -44,7 +50,7 @@ def shell(tmp_path):
     interpreter = tmp_path / "python"
     interpreter.write_text(INTERPRETER.replace("REAL", sys.executable))
     interpreter.chmod(0o755)
-    clean = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    clean = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ}
 
     def run(script, *arguments, cwd=tmp_path, **environment):
         settings = clean | {
@@ -58,6 +64,13 @@ def shell(tmp_path):
         )
 
     return run
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -212,6 +225,36 @@ def test_a_seed_that_is_no_number(shell):
     assert done.returncode == 2 and "the arguments are DATASET SEED" in done.stderr
 
 
+def test_a_home_directory_that_the_shell_left_alone(shell, calls, tmp_path):
+    settings = {"DATA": "~/data", "OUTPUT": "~/out", "HOME": str(tmp_path)}
+    assert shell("restore/base2new_train.sh", "food101", "1", **settings).returncode == 0
+    assert f"--root {tmp_path}/data " in calls()[0] and "--output-dir base2new/train_base/food101/" in calls()[0]
+
+
+def test_a_run_ends_with_the_script_that_started_it(shell, tmp_path):
+    """Whatever kills the script: its run is told to save, where the system can tell it."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells a process that its parent died")
+    run = tmp_path / "train"
+    run.write_text(
+        f'#!/usr/bin/env bash\n[[ $1 == train.py ]] || exec {sys.executable} "$@"\n'
+        f"trap 'touch {tmp_path}/saved; exit 75' TERM\n"
+        f"echo $PPID >{tmp_path}/parent\nwhile :; do sleep 0.05; done\n"
+    )
+    run.chmod(0o755)
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(shell, "restore/base2new_train.sh", "emojinet", "1", PYTHON=str(run))
+        wait_for(lambda: (tmp_path / "parent").exists() and (tmp_path / "parent").read_text())
+        os.kill(int((tmp_path / "parent").read_text()), signal.SIGKILL)
+        assert done.result().returncode == -signal.SIGKILL
+    wait_for((tmp_path / "saved").exists)
+
+
+def test_starting_a_script_imports_nothing_heavy():
+    command = "import runs.scripts, sys; sys.exit(bool({'torch', 'numpy', 'yaml'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", command], cwd=REPOSITORY).returncode == 0
+
+
 def test_an_interpreter_beside_the_caller(shell, tmp_path, calls):
     assert shell("restore/base2new_train.sh", "emojinet", "1", PYTHON="./python", cwd=tmp_path).returncode == 0
     assert len(calls()) == 1
@@ -232,12 +275,17 @@ def test_missing_packages_name_the_command(shell, tmp_path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_configuration_that_a_script_names_exists(script):
+def test_a_script_is_one_line_that_names_what_there_is(script):
     assert os.access(script, os.X_OK)
-    words = next(line for line in script.read_text().splitlines() if line.startswith("method ")).split()[1:]
-    for trainer, config in zip(words[::2], words[1::2], strict=True):
-        for name in (config, "emojiclip"):
-            assert (REPOSITORY / "configs/trainers" / trainer / f"{name}.yaml").is_file()
+    (line,) = [line for line in script.read_text().splitlines() if line and not line.startswith("#")]
+    words = re.fullmatch(r'source "\$\(dirname "\$\{BASH_SOURCE\[0\]\}"\)/../common.sh" (\w+) (\w+) "\$@"', line)
+    assert words[1] == script.parent.name and hasattr(Script, words[2])
+
+
+@pytest.mark.parametrize("trainer, configurations", [one for folder in FOLDERS.values() for one in folder.items()])
+def test_every_configuration_that_scripts_use_exists(trainer, configurations):
+    for name in {"emojiclip", *filter(None, configurations)}:
+        assert (REPOSITORY / "configs/trainers" / trainer / f"{name}.yaml").is_file()
 
 
 def test_shellcheck_has_nothing_to_say():

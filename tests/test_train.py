@@ -1,11 +1,14 @@
 """train.py around a small stand-in for a method: records, finished and broken runs, every sentence for bad input."""
 
+import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +22,9 @@ from torch.nn import functional
 from yacs.config import CfgNode
 
 import train
+from runs.command_line import build_parser
+from runs.config import build_config
+from runs.record import differences
 
 REPOSITORY = Path(train.__file__).parent
 
@@ -190,6 +196,59 @@ def test_no_train_builds_and_leaves_the_run_open(tmp_path, command, capsys):
     assert record(tmp_path / "out")["complete"] is False and not Linear.epochs_run
 
 
+def test_an_output_directory_may_be_called_like_a_log(tmp_path, command):
+    assert train.main(put(command, "--output-dir", tmp_path / "run.log")) == 0
+    assert "Finish training" in (tmp_path / "run.log/log.txt").read_text()
+    assert record(tmp_path / "run.log")["complete"]
+
+
+def test_a_quoted_tilde_is_the_home_directory(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    argv = put(put(command, "--output-dir", "~/out"), "--root", "~/data")
+    assert train.main([*put(argv, "--config-file", "~/linear.yaml"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    evaluation = [*put(argv, "--output-dir", "~/eval"), "--eval-only", "--model-dir", "~/out", "--load-epoch", "1"]
+    assert train.main(evaluation) == 0
+    assert record(tmp_path / "out")["complete"] and record(tmp_path / "eval")["complete"]
+    assert not (tmp_path / "~").exists()
+
+
+# ---- standard streams that fail ----
+
+
+class Unread(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def ascii_stream():
+    return io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+
+@pytest.mark.parametrize("stream", [Unread, ascii_stream, lambda: None])
+def test_streams_that_fail_stop_no_run(tmp_path, command, monkeypatch, stream):
+    """Their reader has left (| head -1), they cannot show a letter, or they were closed (>&-)."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, stream())
+    directory = tmp_path / "für mich"
+    assert train.main(put(command, "--output-dir", directory)) == 0
+    assert record(directory)["complete"] and "Finish training" in (directory / "log.txt").read_text()
+    assert train.main(put(command, "--output-dir", directory)) == 0
+    assert train.main(put(command, "--trainer", "für mich")) == 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        assert rb"(" + str(directory).encode("ascii", "backslashreplace") in sys.stdout.buffer.getvalue()
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "| head -1"])
+def test_a_shell_that_takes_the_streams_away(redirection):
+    shell = f'set -o pipefail; "{sys.executable}" train.py --help {redirection}'
+    done = subprocess.run(["bash", "-c", shell], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_command_line_wins_over_the_yaml_and_pairs_over_both(tmp_path, command):
     train.main(["--transforms", "normalize", *command, "SEED", "5", "OPTIM.MAX_EPOCH", "1"])
     stored = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
@@ -233,6 +292,37 @@ def test_a_directory_is_free_again_after_a_setup_error(tmp_path, command, capsys
     assert "Traceback" in (tmp_path / "out/log.txt").read_text()
     code, _, err = run(capsys, command)
     assert code == 0, err
+
+
+def test_resuming_from_elsewhere_is_not_ignored(tmp_path, command, capsys, monkeypatch):
+    assert train.main([*put(command, "--output-dir", tmp_path / "begun"), "OPTIM.MAX_EPOCH", "1"]) == 0
+    resumed = [*command, "RESUME", str(tmp_path / "begun")]
+    monkeypatch.setattr(Linear, "interrupt", 2)
+    assert run(capsys, resumed)[0] == 75
+    monkeypatch.setattr(Linear, "interrupt", None)
+    shutil.copytree(tmp_path / "begun", tmp_path / "third")
+    elsewhere = [*command, "RESUME", str(tmp_path / "third")]
+    assert f"was resumed from {tmp_path}/begun, so that RESUME" in refused(capsys, elsewhere)
+    assert run(capsys, command)[0] == 0  # the run's own checkpoints go first
+    assert "Finished before" in run(capsys, resumed)[1]
+    assert "would be ignored" in refused(capsys, elsewhere)
+    fresh = put(command, "--output-dir", tmp_path / "fresh")
+    assert train.main(fresh) == 0
+    assert "began anew" in refused(capsys, [*fresh, "RESUME", str(tmp_path / "begun")])
+    assert "Finished before" in run(capsys, [*fresh, "RESUME", str(tmp_path / "fresh")])[1]
+
+
+def test_no_record_of_a_model_that_is_broken(tmp_path, command, capsys, monkeypatch):
+    """NaN in every score would still have an accuracy: the first class is right where it is the true one."""
+    inference = Linear.model_inference
+
+    def broken(self, images):
+        return inference(self, images) * (1 if self.model.training else math.nan)
+
+    monkeypatch.setattr(Linear, "model_inference", broken)
+    code, _, err = run(capsys, command)
+    assert code == 1 and "FloatingPointError" in err and "0.png" in err
+    assert record(tmp_path / "out")["complete"] is False and "accuracy" not in record(tmp_path / "out")
 
 
 # ---- evaluation ----
@@ -301,6 +391,65 @@ def test_a_training_directory_is_not_evaluated_into(tmp_path, trained, capsys):
 def test_an_evaluation_of_another_epoch_needs_its_own_directory(trained, capsys):
     train.main(trained)
     assert "--load-epoch 3 -> 2" in refused(capsys, put(trained, "--load-epoch", 2))
+
+
+def test_an_evaluation_belongs_to_the_run_that_trained_its_checkpoint(tmp_path, command, trained, capsys):
+    """Whatever only concerns the training need not be repeated, and differs from nothing if it is not."""
+    by_hand = [*put(trained, "--seed", -1), "OPTIM.MAX_EPOCH", "7", "OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4"]
+    assert train.main(by_hand) == 0
+    training, evaluation = record(tmp_path / "out"), record(tmp_path / "eval")
+    for key in ("experiment", "seed", "shots", "epoch"):
+        assert training[key] == evaluation[key], key
+    assert evaluation["config"]["OPTIM"]["MAX_EPOCH"] == 7
+    assert "Finished before" in run(capsys, [*put(trained, "--seed", -1), "OPTIM.MAX_EPOCH", "9"])[1]
+    other = put(by_hand, "--output-dir", tmp_path / "other")
+    assert train.main([*other, "INPUT.INTERPOLATION", "bicubic"]) == 0
+    assert record(tmp_path / "other")["experiment"] != training["experiment"]
+    (tmp_path / "out/config.yaml").unlink()  # as beside a published checkpoint
+    assert train.main(put(by_hand, "--output-dir", tmp_path / "alone")) == 0
+    found = record(tmp_path / "alone")
+    assert (found["seed"], found["shots"]) == (-1, 4) and found["experiment"] != training["experiment"]
+
+
+@pytest.fixture
+def without_val(monkeypatch):
+    class WithoutVal(Shades):
+        def __init__(self, cfg):
+            super().__init__(cfg)
+            self._val = None
+
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, "Shades", WithoutVal)
+
+
+@pytest.mark.parametrize(("key", "value"), [("TEST.SPLIT", "val"), ("TEST.FINAL_MODEL", "best_val")])
+def test_a_validation_set_that_is_not_there(tmp_path, command, capsys, without_val, key, value):
+    assert "has no validation images; set TEST.SPLIT test" in refused(capsys, [*command, key, value])
+    assert not Linear.epochs_run
+    assert run(capsys, command)[0] == 0  # the directory was left free
+    evaluation = put(command, "--output-dir", tmp_path / "eval")
+    evaluation += ["--eval-only", "--model-dir", str(tmp_path / "out"), "--load-epoch", "3"]
+    if key == "TEST.SPLIT":
+        assert "no validation images" in refused(capsys, [*evaluation, key, value])
+
+
+def test_a_split_that_there_is_not(tmp_path, command, capsys):
+    assert "did you mean 'test'?" in refused(capsys, [*command, "TEST.SPLIT", "tset"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_only_concerns_the_evaluation_locks_no_unfinished_training(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.setattr(Linear, "interrupt", 2)
+    assert run(capsys, [*command, "TEST.SPLIT", "val"])[0] == 75
+    assert "TEST.FINAL_MODEL: 'last_step' -> 'best_val'" in refused(
+        capsys, [*command, "TEST.FINAL_MODEL", "best_val"]
+    )  # two epochs were not asked for their best
+    monkeypatch.setattr(Linear, "interrupt", None)
+    Linear.epochs_run.clear()
+    code, _, err = run(capsys, command)
+    assert code == 0 and set(Linear.epochs_run) == {2}, err
+    assert record(tmp_path / "out")["total"] == 6  # val has 2
+    assert yaml.safe_load((tmp_path / "out/config.yaml").read_text())["TEST"]["SPLIT"] == "test"
+    assert "TEST.SPLIT: 'test' -> 'val'" in refused(capsys, [*command, "TEST.SPLIT", "val"])  # it has a result now
 
 
 # ---- bad input, one sentence each ----
@@ -467,11 +616,76 @@ def test_a_damaged_record(tmp_path, command, capsys, name):
     assert f"{name} is damaged" in refused(capsys, command)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"accuracy": value} for value in ("abc", True, [1], math.nan, {}, 10**400)),
+        *({"checkpoint": value} for value in (5, "x", [], {"sha256": 3})),
+        *({"complete": "yes"}, {"mode": ["eval"]}, {"mode": None}),
+    ],
+)
+def test_a_record_of_values_of_the_wrong_kind(tmp_path, command, capsys, wrong):
+    train.main(command)
+    (tmp_path / "out/metrics.json").write_text(json.dumps(record(tmp_path / "out") | wrong))
+    assert "metrics.json is damaged; delete it" in refused(capsys, command)
+
+
+def test_half_a_character_in_a_record_or_a_name(tmp_path, command, capsys):
+    train.main(command)
+    (tmp_path / "out/metrics.json").write_text(json.dumps(record(tmp_path / "out") | {"mode": "\ud800"}))
+    assert "an unknown run" in refused(capsys, command)
+    assert "is no text in UTF-8; rename" in refused(capsys, put(command, "--output-dir", tmp_path / "\udcff"))
+
+
+def test_a_repeated_section_of_a_yaml_file(tmp_path, command, capsys):
+    (tmp_path / "linear.yaml").write_text("OPTIM:\n  LR: 0.1\nSEED: 2\nOPTIM:\n  MAX_EPOCH: 2\n")
+    err = refused(capsys, command)
+    assert "OPTIM stands in line 1 and again in line 4" in err and "linear.yaml" in err
+
+
+def test_an_output_directory_without_a_name(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert "OUTPUT_DIR is empty" in refused(capsys, [*command, "OUTPUT_DIR", ""])
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_impossible_option_of_the_method(tmp_path, command, capsys, monkeypatch):
+    def check_options(cls, cfg):
+        if cfg.TRAINER.LINEAR.SCALE < 0:
+            raise ValueError("TRAINER.LINEAR.SCALE is negative; allowed: from 0.")
+
+    monkeypatch.setattr(Linear, "check_options", classmethod(check_options), raising=False)
+    assert "SCALE is negative" in refused(capsys, [*command, "TRAINER.LINEAR.SCALE", "-1.0"])
+    assert not (tmp_path / "out").exists()
+    assert train.main(command) == 0
+
+
+def test_the_options_of_a_method(command, capsys, monkeypatch):
+    code, out, _ = run(capsys, ["--trainer", "Linear", "--help-options"])
+    assert code == 0 and "TRAINER.LINEAR.SCALE 1.0" in out
+    monkeypatch.setattr(Linear, "method", SimpleNamespace(describe=lambda: "SCALE: how much"), raising=False)
+    assert run(capsys, ["--trainer", "Linear", "--help-options"])[1] == "SCALE: how much\n"
+    assert "did you mean 'Linear'?" in refused(capsys, ["--trainer", "Linaer", "--help-options"])
+
+
+def test_a_directory_begun_with_dassl_core_is_good_on_upstreams_dassl(tmp_path, command, monkeypatch, capsys):
+    train.main(command)
+    stored = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    cfg = build_config(build_parser("").parse_args(command))
+    cfg.defrost()
+    for section, key in ((cfg.TEST, "SKIP_BROKEN"), (cfg.DATALOADER, "CACHE_MB"), (cfg.DATALOADER.TEST, "NUM_WORKERS")):
+        section.pop(key)  # upstream's has none of them
+    assert differences(cfg, stored) == []
+    stored["TEST"]["SKIP_BROKEN"] = True
+    assert differences(cfg, stored) == ["TEST.SKIP_BROKEN: True -> '(not set)'"]
+
+
 # ---- as a process of its own ----
 
 
 def test_a_missing_package_names_the_command():
-    script = "import sys, promptclip.common.packages as needs\n"
+    script = "import sys, promptclip.common.names as needs\n"
     script += "needs.find_spec = lambda name: None if name == 'dassl' else name\n"
     script += "import train; sys.exit(train.main(['--trainer', 'x']))"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)

@@ -3,7 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from promptclip.common.packages import require
+from promptclip.common.names import require
 
 require("torch", "dassl", "clip")
 

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 WARM_UPS = 3  # steps before the capture, in which libraries set up what they need
 TOLERANCE = 0.01  # of the first replay against the step itself; sums by atomics differ a little, a broken graph much
 
-Step = Callable[..., Tensor]
+Step = Callable[..., Any]
 
 
 class Recorder(Protocol):
     """What captures work on a device."""
 
-    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+    def warm_up(self, work: Callable[[], Any]) -> Any:
         """Do the work as it will be captured."""
 
-    def record(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        """Capture the work; returns the tensor it will fill, and what does it again."""
+    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        """Capture the work; returns the result whose tensors it will fill, and what does it again."""
 
 
 class CudaRecorder:
@@ -29,7 +29,7 @@ class CudaRecorder:
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
 
-    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+    def warm_up(self, work: Callable[[], Any]) -> Any:
         """Do the work on the stream, after and before all other work."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -37,7 +37,7 @@ class CudaRecorder:
         torch.cuda.current_stream().wait_stream(self.stream)
         return result
 
-    def record(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         """The captured result, and `replay`. Threads that load data may use CUDA meanwhile."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
@@ -53,7 +53,8 @@ class GraphedStep:
     were. Smaller inputs (an epoch's last batch) take the step itself, larger ones are captured in their turn.
 
     Args:
-        step: computes on the device alone; its inputs and its result are tensors.
+        step: computes on the device alone; its inputs are tensors, its result is a (named) tuple of tensors, of further
+            such tuples, and of None.
         learner: what it changes. Gradients after a call are valid until the next.
         recorder: the device's.
     """
@@ -63,8 +64,8 @@ class GraphedStep:
         self.inputs: list[Tensor] | None = None
         self.replay: Callable[[], None] | None = None
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """What `step(*inputs)` returns; the tensor is filled anew by the next call."""
+    def __call__(self, *inputs: Tensor) -> Any:
+        """What `step(*inputs)` returns; its tensors are filled anew by the next call with inputs of that shape."""
         if self.inputs is None or inputs[0].numel() > self.inputs[0].numel():
             self.inputs, self.replay = [tensor.clone() for tensor in inputs], None
             reason = self._capture()
@@ -83,8 +84,10 @@ class GraphedStep:
         """Set `replay`; returns why that could not be done. The learner's buffers are as before."""
         before = [buffer.clone() for buffer in self.learner.buffers()]
 
-        def work() -> Tensor:
-            return self.step(*self.inputs)
+        inputs = self.inputs or []
+
+        def work() -> Any:
+            return self.step(*inputs)
 
         for _ in range(WARM_UPS):
             self._restore(before)
@@ -111,10 +114,19 @@ class GraphedStep:
         for buffer, value in zip(self.learner.buffers(), before, strict=True):
             buffer.copy_(value)
 
-    def _outcome(self, result: Tensor) -> dict[str, Any]:
+    def _outcome(self, result: Any) -> dict[str, Any]:
         """All that a step leaves behind."""
         gradients = {f"the gradient of {name}": one.grad for name, one in self.learner.named_parameters()}
-        return {"its numbers": result} | gradients | dict(self.learner.named_buffers())
+        return _tensors("its", result) | gradients | dict(self.learner.named_buffers())
+
+
+def _tensors(name: str, result: Any) -> dict[str, Tensor]:
+    """The tensors in a result, under the names of the tuples' fields."""
+    if result is None or isinstance(result, Tensor):
+        return {} if result is None else {name: result}
+    fields = getattr(result, "_fields", range(len(result)))
+    named = {f"{name} {field}": value for field, value in zip(fields, result, strict=True)}
+    return {inner: tensor for outer, value in named.items() for inner, tensor in _tensors(outer, value).items()}
 
 
 def _copy(tensor: Tensor | None) -> Tensor | None:

@@ -1,137 +1,121 @@
 """LPT, VPT and IVLP: deep prompts in the text tower, the vision tower, or both, learned independently.
 
-Text prompts as CoOp's, made deep as MaPLe's baselines do (arXiv 2210.03117, Sec. 4); vision prompts as in Visual
-Prompt Tuning (arXiv 2203.12119), the "deep" variant, appended behind the patch tokens.
+As MaPLe's paper has them for its baselines (arXiv 2210.03117, Sec. 4); VPT is arXiv 2203.12119.
 """
 
 from clip.model import CLIP
-from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor, nn
-from yacs.config import CfgNode
 
-from promptclip import ClassPrompts
-from promptclip.prompts import Prompts, blocks, initial_context, random_prompt, vision_width
-from trainers.prompt_trainer import PromptTrainer
-from trainers.shift_loss import ShiftLoss
-from trainers.templates import fill
+from promptclip.learner import CROSS_ENTROPY, PromptLearner
+from promptclip.prompts import IndependentPrompts, blocks
+from promptclip.shift import SUMMED_SHIFT
+from trainers import feature_shift
+from trainers.method import PREC, Method, Option, Options, Setup, register, within_backbone
 
-
-class IndependentPrompts(nn.Module):
-    """A context of n tokens and depth - 1 deep prompts for either tower; a tower of depth 0 has none.
-
-    Args:
-        model: the CLIP to prompt.
-        text, vision: (tokens, depth) of either tower.
-        words: what the text context starts from (random where empty or longer than 4 tokens).
-    """
-
-    def __init__(self, model: CLIP, text: tuple[int, int], vision: tuple[int, int], words: str) -> None:
-        super().__init__()
-        self.ctx, self.words = None, ""
-        if text[1]:
-            self.ctx, self.words = initial_context(model, words, text[0])
-            self.text_deep = nn.ParameterList(random_prompt(*self.ctx.shape) for _ in range(text[1] - 1))
-        self.vision_ctx = None
-        if vision[1]:
-            self.vision_ctx = random_prompt(vision[0], vision_width(model))
-            self.vision_deep = nn.ParameterList(random_prompt(*self.vision_ctx.shape) for _ in range(vision[1] - 1))
-
-    def forward(self) -> Prompts:
-        return Prompts(
-            text=[] if self.ctx is None else [self.ctx, *self.text_deep],
-            vision=[] if self.vision_ctx is None else [self.vision_ctx, *self.vision_deep],
-        )
+SPARE = "0 tokens or 0 blocks leave the tower unprompted"
 
 
-class IndependentTrainer(PromptTrainer):
-    """What LPT, VPT, IVLP and PromptSRC share: lengths and depths by configuration.
-
-    `N_CTX_TEXT`, `PROMPT_DEPTH_TEXT`, `N_CTX_VISION`, `PROMPT_DEPTH_VISION`: tokens, and blocks with prompts of their
-    own (1: shallow); depth or length 0 leaves the tower unprompted. `CTX_INIT`: words of the text prompt.
-    """
-
-    model_name = "VLPromptLearner"
-
-    def check_options(self, options: CfgNode) -> None:
-        """Lengths not negative, depths within the towers."""
-        for tower, most in zip(("TEXT", "VISION"), blocks(self.backbone), strict=True):
-            check_range(f"N_CTX_{tower}", options.get(f"N_CTX_{tower}", 0), 0, 1000)
-            check_range(f"PROMPT_DEPTH_{tower}", options.get(f"PROMPT_DEPTH_{tower}", 0), 0, most)
-        if self.size_of(options, "TEXT") == self.size_of(options, "VISION") == (0, 0):
-            raise ValueError("No tower has prompts: set a length (N_CTX_*) and a depth (PROMPT_DEPTH_*) above 0.")
-
-    @staticmethod
-    def size_of(options: CfgNode, tower: str) -> tuple[int, int]:
-        """(tokens, depth) of a tower, (0, 0) where either is 0."""
-        tokens, depth = options.get(f"N_CTX_{tower}", 0), options.get(f"PROMPT_DEPTH_{tower}", 0)
-        return (tokens, depth) if tokens and depth else (0, 0)
-
-    def build_learner(self) -> nn.Module:
-        """Prompts of both towers; class names behind the context, or in plain words where text has none."""
-        text, vision = (self.size_of(self.options, tower) for tower in ("TEXT", "VISION"))
-        learner = IndependentPrompts(self.backbone, text, vision, self.options.CTX_INIT)
-        if text[1]:
-            self.classes = self.context_classes(text[0], learner.words)
-        else:
-            texts = fill(f"{self.options.CTX_INIT.replace('_', ' ')} {{}}.".strip(), self.classnames)
-            self.classes = ClassPrompts.from_texts(texts, self.backbone.context_length)
-        return learner
-
-
-def check_range(name: str, value: int, low: int, high: int) -> None:
-    """Raise ValueError unless low <= value <= high."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, but this backbone allows {low} to {high}.")
-
-
-@TRAINER_REGISTRY.register()
-class LPT(IndependentTrainer):
-    """Language prompt tuning: deep prompts in the text tower alone."""
-
-    node = "LPT"
-    learns = ("ctx", "text_deep")
-    defaults = {"N_CTX_TEXT": 4, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH_TEXT": 12}
-
-
-@TRAINER_REGISTRY.register()
-class VPT(IndependentTrainer):
-    """Visual prompt tuning: deep prompts in the vision tower alone; text is "a photo of a <class>.", computed once.
-
-    The reference runs in float32 whatever PREC says; here PREC holds as in every method.
-    """
-
-    node = "VPT"
-    learns = ("vision_ctx", "vision_deep")
-    model_name = "prompt_learner"
-    needs_vit = True
-    defaults = {"N_CTX_VISION": 8, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH_VISION": 12}
-
-    def prepare(self) -> None:
-        """Text features do not change."""
-        self.fixed_text = self.clip.encode_texts(list(self.classes.names))
-
-    def encode_text(self, prompts: list[Tensor | None], shift: bool = False) -> tuple[Tensor, None]:
-        """The features of the plain texts."""
-        return self.fixed_text, None
-
-
-@TRAINER_REGISTRY.register()
-class IVLP(ShiftLoss, IndependentTrainer):
-    """Independent vision-language prompting: deep prompts in both towers.
-
-    With `FS_WEIGHT` above 0, RESTORE's feature-shift loss is added: the paper's "IVLP + L^fs".
-    """
-
-    node = "IVLP"
-    learns = ("ctx", "text_deep", "vision_ctx", "vision_deep")
-    needs_vit = True
-    defaults = {
-        "N_CTX_VISION": 2,
-        "N_CTX_TEXT": 2,
-        "CTX_INIT": "a photo of a",
-        "PREC": "fp16",
-        "PROMPT_DEPTH_VISION": 12,
-        "PROMPT_DEPTH_TEXT": 12,
-        "FS_WEIGHT": 0.0,
-        "SHIFT_NORM": "rms",
+def tower_options(tower: str, n_ctx: int, depth: int) -> dict[str, Option]:
+    """Length and depth of the prompts of one tower, "TEXT" or "VISION"."""
+    return {
+        f"N_CTX_{tower}": Option(n_ctx, f"tokens of a prompt in the {tower.lower()} tower; {SPARE}", low=0, high=1000),
+        f"PROMPT_DEPTH_{tower}": Option(
+            depth, f"blocks of the {tower.lower()} tower with prompts of their own; {SPARE}", low=0
+        ),
     }
+
+
+COMMON = {
+    "CTX_INIT": Option("a photo of a", "words of the text prompt, which its context starts from", decides_test=True),
+    "PREC": PREC,
+}
+TEXT = ("ctx", "text_deep")
+VISION = ("vision_ctx", "vision_deep")
+
+
+def size_of(options: Options, tower: str) -> tuple[int, int]:
+    """(tokens, depth) of a tower, (0, 0) where either is 0 or the method has no such option."""
+    tokens, depth = options.get(f"N_CTX_{tower}", 0), options.get(f"PROMPT_DEPTH_{tower}", 0)
+    return (tokens, depth) if tokens and depth else (0, 0)
+
+
+def check(options: Options, backbone: CLIP) -> None:
+    """Depths within the towers, and at least one tower with prompts."""
+    for tower, most in zip(("TEXT", "VISION"), blocks(backbone), strict=True):
+        within_backbone(f"PROMPT_DEPTH_{tower}", options.get(f"PROMPT_DEPTH_{tower}", 0), 0, most)
+    if size_of(options, "TEXT") == size_of(options, "VISION") == (0, 0):
+        raise ValueError("No tower has prompts: set a length (N_CTX_*) and a depth (PROMPT_DEPTH_*) above 0.")
+
+
+def prompts(setup: Setup) -> IndependentPrompts:
+    """Prompts of either tower; class names behind the context, or in plain words where the text tower has none."""
+    text, vision = (size_of(setup.options, tower) for tower in ("TEXT", "VISION"))
+    return IndependentPrompts(setup.clip.model, text, vision, setup.options.CTX_INIT)
+
+
+def build(setup: Setup) -> PromptLearner:
+    """Independent prompts, trained with cross-entropy."""
+    return PromptLearner(prompts(setup), CROSS_ENTROPY)
+
+
+def build_ivlp(setup: Setup) -> PromptLearner:
+    """Independent prompts in both towers; with FS_WEIGHT above 0 the paper's "IVLP + L^fs"."""
+    if not setup.options.FS_WEIGHT:
+        return build(setup)
+    return PromptLearner(
+        prompts(setup),
+        CROSS_ENTROPY | feature_shift.losses(setup.options),
+        shift_scale=feature_shift.shift_scale(setup),
+        shows=SUMMED_SHIFT,
+    )
+
+
+register(
+    Method(
+        name="LPT",
+        summary="language prompt tuning: deep prompts in the text tower alone",
+        options=tower_options("TEXT", 4, 12) | COMMON,
+        build=build,
+        check=check,
+        node="LPT",
+        folder="VLPromptLearner",
+        learns=TEXT,
+    )
+)
+register(
+    # The reference runs in float32 whatever PREC says; here PREC holds as in every method.
+    Method(
+        name="VPT",
+        summary="visual prompt tuning: deep prompts in the vision tower alone (arXiv 2203.12119)",
+        options=tower_options("VISION", 8, 12) | COMMON,
+        build=build,
+        check=check,
+        node="VPT",
+        learns=VISION,
+        needs_vit=True,
+    )
+)
+register(
+    Method(
+        name="IVLP",
+        summary="independent vision-language prompting: deep prompts in both towers",
+        options=tower_options("VISION", 2, 12)
+        | tower_options("TEXT", 2, 12)
+        | COMMON
+        | {
+            "FS_WEIGHT": Option(0.0, feature_shift.FS_WEIGHT.help, low=0),
+            "SHIFT_NORM": Option(
+                "rms",
+                feature_shift.SHIFT_NORM.help,
+                choices=feature_shift.SHIFT_NORM.choices,
+                ignored=lambda options: "" if options.FS_WEIGHT else "without L^fs (FS_WEIGHT 0) no shift is measured",
+            ),
+        },
+        build=build_ivlp,
+        check=check,
+        node="IVLP",
+        folder="VLPromptLearner",
+        learns=TEXT + VISION,
+        needs_vit=True,
+        unused=("shift_scale",),
+    )
+)

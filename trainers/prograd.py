@@ -1,45 +1,87 @@
 """ProGrad: CoOp whose gradient never works against zero-shot CLIP's knowledge (arXiv 2205.14865)."""
 
+from collections.abc import Callable, Sequence
+
 import torch
-from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from trainers.coop import CoOp
-from trainers.prompt_trainer import Features
-from trainers.templates import dataset_template, fill
+from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, at_least_single, cosine_logits
+from promptclip.model import PromptedCLIP
+from trainers import coop
+from trainers.method import Method, Option, Setup, register
+from trainers.templates import fill
 
 
-@TRAINER_REGISTRY.register()
-class ProGrad(CoOp):
-    """Cross-entropy's gradient, less its part against the gradient of the distillation loss (Eq. 4).
+class ZeroshotPrediction(nn.Module):
+    """The teacher: zero-shot CLIP's probabilities (B, K) with the generic template, at a temperature."""
 
-    `T`: temperature of the distillation; `LAMBDA`: how much of the conflicting part is removed. The template and
-    the teacher's features are the generic ones. Context at random, as the reference trains it.
+    text: Tensor
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self.temperature = setup.options.T
+        texts = fill(setup.dataset_template("generic"), setup.classnames)
+        self.register_buffer("text", setup.clip.encode_texts(texts), persistent=False)
+
+    def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Tensor:
+        logits = cosine_logits(image_features, self.text, clip.model.logit_scale)
+        return (at_least_single(logits) / self.temperature).softmax(-1)
+
+
+def distillation(temperature: float) -> Callable[[Output, Tensor], Tensor]:
+    """Cross-entropy against the teacher's prediction, times the square of the temperature."""
+
+    def loss(output: Output, labels: Tensor) -> Tensor:
+        log_probabilities = (output.logits / temperature).log_softmax(-1)
+        return -(output.teacher * log_probabilities).sum(-1).mean() * temperature * temperature
+
+    return loss
+
+
+def without_conflict(strength: float) -> Gradients:
+    """Cross-entropy's gradient g, less `strength` times its part against the distillation's gradient k (Eq. 4).
+
+    Both losses are scaled alike before their backward passes, and the projection is linear in that scale, so a
+    gradient scaler finds what it expects.
     """
 
-    node = "PROGRAD"
-    defaults = {"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16", "T": 1.0, "LAMBDA": 1.0}
-
-    def prepare(self) -> None:
-        """The teacher's text features (K, D)."""
-        self.template_features = self.clip.encode_texts(fill(dataset_template(self.cfg, "generic"), self.classnames))
-
-    def losses(self, features: Features, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`xe_loss`, cross-entropy, and `kl_loss`, cross-entropy against the zero-shot prediction."""
-        t = self.options.T
-        with torch.no_grad():
-            teacher = (self.clip.logits(features.image, self.template_features).float() / t).softmax(-1)
-        distilled = -(teacher * (logits / t).log_softmax(-1)).sum(-1).mean() * t * t
-        return {"xe_loss": F.cross_entropy(logits, labels), "kl_loss": distilled}
-
-    def backward(self, losses: dict[str, Tensor]) -> Tensor:
-        """Two gradients, the conflicting part taken out; shows the cross-entropy."""
-        parameters = list(self.learner.parameters())
-        ours = torch.autograd.grad(losses["xe_loss"], parameters, retain_graph=True)
-        theirs = torch.autograd.grad(losses["kl_loss"], parameters)
+    def gradients(
+        losses: dict[str, Tensor], parameters: Sequence[nn.Parameter], scale: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ours = torch.autograd.grad(scale(losses["xe_loss"]), parameters, retain_graph=True)
+        theirs = torch.autograd.grad(scale(losses["kl_loss"]), parameters)
         for parameter, g, k in zip(parameters, ours, theirs, strict=True):
             direction = k / k.norm().clamp_min(torch.finfo(k.dtype).tiny)
             conflict = (g * direction).sum().clamp(max=0)
-            parameter.grad = g - self.options.LAMBDA * conflict * direction
+            parameter.grad = g - strength * conflict * direction
         return losses["xe_loss"]
+
+    return gradients
+
+
+def build(setup: Setup) -> PromptLearner:
+    """A context; the gradient of cross-entropy, without what conflicts with the teacher."""
+    options = setup.options
+    return PromptLearner(
+        coop.context(setup),
+        {"xe_loss": CROSS_ENTROPY["ce"], "kl_loss": Loss(1, distillation(options.T))},
+        teacher=ZeroshotPrediction(setup),
+        gradients=without_conflict(options.LAMBDA),
+    )
+
+
+register(
+    Method(
+        name="ProGrad",
+        summary="CoOp whose gradient never works against zero-shot CLIP's (arXiv 2205.14865)",
+        options=coop.CONTEXT
+        | {
+            "T": Option(1.0, "temperature of the distillation", above=0),
+            "LAMBDA": Option(1.0, "share of the conflicting part that is removed", low=0),
+        },
+        build=build,
+        check=coop.check,
+        node="PROGRAD",
+        learns=("ctx",),
+    )
+)

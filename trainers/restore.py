@@ -1,194 +1,197 @@
-"""RESTORE: feature-shift consistency and surgery (arXiv 2403.06136), on MaPLe's and on PromptSRC's prompts."""
+"""RESTORE: feature-shift consistency and surgery (arXiv 2403.06136), on MaPLe's and on PromptSRC's prompts.
 
-import torch
-from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor, nn
-from yacs.config import CfgNode
+RESTORE_m is MaPLe's prompts, plus L^fs, plus surgery; RESTORE_p is PromptSRC's prompts, losses and average, plus both.
+`VARIANT` "paper" measures the shift of features (Eq. 6); "released" is the reading of the authors' code: Gram norms of
+prompts (`promptclip.gram_shift`), QuickGELU, and ratios ALPHA_IMAGE, ALPHA_TEXT that grow once.
+"""
 
-from promptclip import FeatureShift, Surgery
-from trainers.gram_shift import GramShift
-from trainers.independent import check_range
-from trainers.maple import MaPLe
-from trainers.prompt_trainer import Features
-from trainers.promptsrc import PromptSRC
-from trainers.shift_loss import ShiftLoss
+from collections.abc import Iterable
+from typing import Any
+
+from clip.model import CLIP
+
+from promptclip.gram_shift import GramShift, mean_gram_norms
+from promptclip.learner import CROSS_ENTROPY, Loss, PromptLearner
+from promptclip.prompts import Prompts
+from promptclip.shift import SUMMED_SHIFT
+from promptclip.surgery import ACTIVATIONS, FeatureSurgery
+from trainers import feature_shift, maple, promptsrc
+from trainers.method import Method, Option, Options, Setup, register
+
+
+def _paper_only(options: Options) -> str:
+    return "VARIANT released does not use it" if options.VARIANT == "released" else ""
+
+
+def _surgery_only(options: Options) -> str:
+    return "SURGERY none does not use it" if options.SURGERY == "none" else ""
+
+
+def _guided_only(options: Options) -> str:
+    unguided = "" if options.SURGERY == "fs_guided" else f"SURGERY {options.SURGERY} does not use it"
+    return _paper_only(options) or unguided
+
+
+def _measured_only(options: Options) -> str:
+    unmeasured = "no shift is measured (FS_WEIGHT 0, SURGERY not fs_guided)"
+    return _paper_only(options) or ("" if _measures_shift(options) else unmeasured)
+
+
+def _paper_surgery_only(options: Options) -> str:
+    return _paper_only(options) or _surgery_only(options)
+
 
 OPTIONS = {
-    "VARIANT": "paper",
-    "FS_WEIGHT": 1.0,
-    "SHIFT_NORM": "rms",
-    "SURGERY": "fs_guided",
-    "ALPHA_IMAGE": 0.1,
-    "ALPHA_TEXT": 0.1,
-    "GAMMA": 0.0,
-    "BETA": 0.0,
-    "ALPHA_MOMENTUM": 0.9,
-    "SURGERY_ACT": "relu",
-    "SURGERY_ZERO_INIT": True,
+    "VARIANT": Option("paper", "whose reading: paper or the authors' code", ("paper", "released"), decides_test=True),
+    "FS_WEIGHT": feature_shift.FS_WEIGHT,
+    "SHIFT_NORM": Option(
+        "rms", feature_shift.SHIFT_NORM.help, feature_shift.SHIFT_NORM.choices, ignored=_measured_only
+    ),
+    "SURGERY": Option(
+        "fs_guided",
+        "none; fixed: alpha stays ALPHA_*; fs_guided: the shift sets alpha (Eq. 11)",
+        ("none", "fixed", "fs_guided"),
+    ),
+    "ALPHA_IMAGE": Option(0.1, "strength of image surgery at the start", low=0, ignored=_surgery_only),
+    "ALPHA_TEXT": Option(0.1, "strength of text surgery at the start", low=0, ignored=_surgery_only),
+    "GAMMA": Option(0.0, "alpha_image over the summed shift; 0: starts at ALPHA_IMAGE", low=0, ignored=_guided_only),
+    "BETA": Option(0.0, "alpha_text over the summed shift; 0: starts at ALPHA_TEXT", low=0, ignored=_guided_only),
+    "ALPHA_MOMENTUM": Option(
+        0.9, "weight of the past in alpha's running mean over steps", low=0, high=1, ignored=_guided_only
+    ),
+    "SURGERY_ACT": Option("relu", "activation of surgery", ACTIVATIONS, decides_test=True, ignored=_paper_surgery_only),
+    "SURGERY_ZERO_INIT": Option(True, "start from the uncorrected model", ignored=_paper_surgery_only),
 }
-CHOICES = {
-    "VARIANT": ("paper", "released"),
-    "SURGERY": ("none", "fixed", "fs_guided"),
-    "SURGERY_ACT": ("relu", "quickgelu"),
-}
+LEARNS = ("text_surgery", "image_surgery")
 
 
-class Alpha(nn.Module):
-    """Strength of one modality's surgery: alpha = gamma * sum over blocks of Norm(Omega_l), a running mean (Eq. 11).
-
-    A control signal: no gradient flows through it. It is kept as a buffer, so that a test needs no second pass.
-
-    Args:
-        start: alpha before training, and at the first step where `gain` is 0.
-        gain: gamma (image) or beta (text); 0 takes start / (summed shift of the first step), so that alpha begins at
-            `start` whatever the backbone and the norm, and follows the shift from there.
-        momentum: weight of the running mean's past.
-    """
-
-    def __init__(self, start: float, gain: float, momentum: float) -> None:
-        super().__init__()
-        self.start, self.momentum = start, momentum
-        self.register_buffer("value", torch.tensor(float(start)))
-        self.register_buffer("gain", torch.tensor(float(gain)))
-        self.register_buffer("steps", torch.tensor(0.0))
-
-    @torch.no_grad()
-    def update(self, norms: Tensor) -> None:
-        """Take in one training step's norms (L,)."""
-        total = norms.detach().sum().to(self.gain.dtype)
-        first = self.start / total.clamp_min(torch.finfo(total.dtype).tiny)
-        self.gain.copy_(torch.where(self.gain > 0, self.gain, first))
-        keep = torch.where(self.steps > 0, self.momentum, 0.0)
-        self.value.copy_(keep * self.value + (1 - keep) * self.gain * total)
-        self.steps += 1
+def _measures_shift(options: Options) -> bool:
+    """Whether a training step measures the features' shift: for its loss, or to guide surgery."""
+    return options.VARIANT == "paper" and (options.FS_WEIGHT > 0 or options.SURGERY == "fs_guided")
 
 
-class Restore(ShiftLoss):
-    """Mix-in over a method that prompts both towers: L = L_ce + FS_WEIGHT * L^fs, and features corrected by surgery.
-
-    `VARIANT` "paper" measures the shift of features (Eq. 6); "released" is the reading of the authors' code, with
-    Gram norms of prompts (`gram_shift.py`), QuickGELU, and ratios ALPHA_IMAGE, ALPHA_TEXT that grow once.
-    Options: `SHIFT_NORM`; `SURGERY` none, fixed (alpha stays ALPHA_*) or fs_guided (Eq. 11); `GAMMA`, `BETA`,
-    `ALPHA_*`, `ALPHA_MOMENTUM` (see `Alpha`); `SURGERY_ACT`; `SURGERY_ZERO_INIT`: start from the uncorrected model.
-    """
-
-    training_only = (
-        "shift_scale",
-        "gram_shift",
-        *(f"{m}_alpha.{key}" for m in ("image", "text") for key in ("gain", "steps")),
+def surgery(setup: Setup) -> FeatureSurgery | None:
+    """Surgery of either modality (Eq. 11); None with SURGERY none."""
+    options = setup.options
+    if options.SURGERY == "none":
+        return None
+    released = options.VARIANT == "released"
+    return FeatureSurgery(
+        setup.clip.model.text_projection.shape[1],
+        image=(options.ALPHA_IMAGE, options.GAMMA),
+        text=(options.ALPHA_TEXT, options.BETA),
+        momentum=options.ALPHA_MOMENTUM,
+        guided=options.SURGERY == "fs_guided",
+        activation="quickgelu" if released else options.SURGERY_ACT,
+        zero=not released and options.SURGERY_ZERO_INIT,
     )
 
-    @property
-    def tracks_shift(self) -> bool:
-        """The paper's reading needs the features' shift for its loss and for guided surgery."""
-        options = self.options
-        return options.VARIANT == "paper" and (options.FS_WEIGHT > 0 or options.SURGERY == "fs_guided")
 
-    def check_options(self, options: CfgNode) -> None:
-        """Known choices, strengths in range."""
-        super().check_options(options)
-        for key, allowed in CHOICES.items():
-            if options[key] not in allowed:
-                raise ValueError(f"{key} {options[key]!r} is none of {', '.join(allowed)}.")
-        check_range("ALPHA_MOMENTUM", options.ALPHA_MOMENTUM, 0, 1)
-        for key in ("ALPHA_IMAGE", "ALPHA_TEXT", "GAMMA", "BETA"):
-            if options[key] < 0:
-                raise ValueError(f"{key} is {options[key]}; surgery's strength is 0 or positive.")
-
-    def build_learner(self) -> nn.Module:
-        """The method's prompts, two surgery blocks and their strengths."""
-        learner, options = super().build_learner(), self.options
-        if options.VARIANT == "released":
-            learner.gram_shift = GramShift(options.PROMPT_DEPTH)
-        if options.SURGERY == "none":
-            return learner
-        released = options.VARIANT == "released"
-        act, zero = ("quickgelu", False) if released else (options.SURGERY_ACT, options.SURGERY_ZERO_INIT)
-        width = self.backbone.text_projection.shape[1]
-        for modality, start, gain in (
-            ("text", options.ALPHA_TEXT, options.BETA),
-            ("image", options.ALPHA_IMAGE, options.GAMMA),
-        ):
-            setattr(learner, f"{modality}_surgery", Surgery(width, act, zero))
-            setattr(learner, f"{modality}_alpha", Alpha(start, gain, options.ALPHA_MOMENTUM))
-        return learner
-
-    def observe(self, image_shift: FeatureShift | None, text_shift: FeatureShift | None) -> None:
-        """Let the step's shift set the strength of its surgery."""
-        super().observe(image_shift, text_shift)
-        if image_shift is not None and self.options.SURGERY == "fs_guided":
-            self.learner.image_alpha.update(self.image_norms)
-            self.learner.text_alpha.update(self.text_norms)
-
-    def correct_image(self, features: Tensor) -> Tensor:
-        """x + alpha_v * Surgery_v(x)."""
-        return self._correct("image", features)
-
-    def correct_text(self, features: Tensor) -> Tensor:
-        """w + alpha_t * Surgery_t(w)."""
-        return self._correct("text", features)
-
-    def _correct(self, modality: str, features: Tensor) -> Tensor:
-        if self.options.SURGERY == "none":
-            return features
-        alpha = getattr(self.learner, f"{modality}_alpha").value
-        return features + alpha * getattr(self.learner, f"{modality}_surgery")(features)
-
-    def losses(self, features: Features, logits: Tensor, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The method's losses and `fs`."""
-        losses = super().losses(features, logits, images, labels)
-        if self.options.VARIANT == "released":
-            losses["fs"] = self.options.FS_WEIGHT * self.learner.gram_shift(self.learner())
-        return losses
-
-    def logged(self) -> dict[str, Tensor]:
-        """Strength of either surgery."""
-        shown = super().logged()
-        if self.options.SURGERY != "none":
-            for modality in ("image", "text"):
-                shown[f"alpha_{modality}"] = getattr(self.learner, f"{modality}_alpha").value
-        return shown
-
-    def after_epoch(self) -> None:
-        """The released code's ratios grow once, after a third of the epochs."""
-        options = self.options
-        guided = options.VARIANT == "released" and options.SURGERY == "fs_guided"
-        if guided and self.epoch == self.max_epoch // 3:
-            text, image = self.learner.gram_shift.mean_norms(self.learner())
-            self.learner.text_alpha.value += 0.02 * text
-            self.learner.image_alpha.value += 0.005 * image
-        super().after_epoch()
+def shows(options: Options, corrections: FeatureSurgery | None) -> dict[str, Any]:
+    """For the training line: the summed shift, and the strength of surgery."""
+    summed = SUMMED_SHIFT if _measures_shift(options) else {}
+    return summed | (corrections.strengths() if corrections is not None else {})
 
 
-@TRAINER_REGISTRY.register()
-class RESTORE_m(Restore, MaPLe):
-    """RESTORE on MaPLe's coupled prompts."""
+def build_m(setup: Setup) -> PromptLearner:
+    """MaPLe's prompts, plus L^fs, plus surgery."""
+    options = setup.options
+    if options.VARIANT == "released":
+        return build_released(setup)
+    prompts, corrections = maple.prompts(setup), surgery(setup)
+    return PromptLearner(
+        prompts,
+        CROSS_ENTROPY | feature_shift.losses(options),
+        shift_scale=feature_shift.shift_scale(setup) if _measures_shift(options) else None,
+        corrections=corrections,
+        shows=shows(options, corrections),
+    )
 
-    node = "RESTORE_M"
-    learns = (*MaPLe.learns, "text_surgery", "image_surgery", "text_alpha", "image_alpha")
-    defaults = {**MaPLe.defaults, **OPTIONS}
 
+def build_p(setup: Setup) -> PromptLearner:
+    """PromptSRC's prompts, losses and average, plus L^fs, plus surgery; its losses see the corrected features.
 
-@TRAINER_REGISTRY.register()
-class RESTORE_p(Restore, PromptSRC):
-    """RESTORE on PromptSRC's independent prompts, whose consistency terms see the corrected features.
-
-    `GPA_MEAN` and `GPA_STD` are given for PromptSRC's own 20 epochs; the mean is scaled to the run's epochs
-    (15 of 20 becomes 7.5 of 10). The authors released nothing of RESTORE_p, so `VARIANT` is "paper".
+    GPA_MEAN is given for PromptSRC's own 20 epochs and scaled to the run's (15 of 20 becomes 7.5 of 10).
     """
+    options = setup.options
+    prompts, corrections = promptsrc.prompts(setup), surgery(setup)
+    learned = [prompts] if corrections is None else [prompts, corrections]
+    mean, std = float(options.GPA_MEAN) * setup.epochs / 20, float(options.GPA_STD)
+    average = promptsrc.GaussianAverage(*learned, mean=mean, std=std)
+    return PromptLearner(
+        prompts,
+        promptsrc.losses(options) | feature_shift.losses(options),
+        teacher=promptsrc.FrozenTeacher(setup),
+        shift_scale=feature_shift.shift_scale(setup) if _measures_shift(options) else None,
+        corrections=corrections,
+        carried={"average": average},
+        after_epoch=[average.after_epoch],
+        shows=shows(options, corrections),
+    )
 
-    node = "RESTORE_P"
-    learns = (*PromptSRC.learns, "text_surgery", "image_surgery", "text_alpha", "image_alpha")
-    training_only = (*Restore.training_only, *PromptSRC.training_only)
-    defaults = {**PromptSRC.defaults, **OPTIONS}
 
-    def check_options(self, options: CfgNode) -> None:
-        """No released reading of this method exists."""
-        if options.VARIANT == "released":
-            raise ValueError("RESTORE_p was never released, so VARIANT is paper; RESTORE_m has both readings.")
-        super().check_options(options)
+def build_released(setup: Setup) -> PromptLearner:
+    """MaPLe's prompts, plus the released code's estimate of L^fs, plus surgery whose strength grows once."""
+    options = setup.options
+    prompts, corrections = maple.prompts(setup), surgery(setup)
+    gram_shift = GramShift(options.PROMPT_DEPTH)
 
-    def gaussian(self) -> tuple[float, float]:
-        """PromptSRC's mean of 20 epochs, scaled to this run's."""
-        mean, std = super().gaussian()
-        return mean * self.max_epoch / 20, std
+    def grow(epoch: int, epochs: int) -> None:
+        """After the epoch with index MAX_EPOCH // 3, the ratios grow with the prompts' norms."""
+        if corrections is not None and corrections.guided and epoch == epochs // 3:
+            text, image = mean_gram_norms(Prompts(prompts.text(), prompts.vision()))
+            corrections.text_alpha.value += 0.02 * text
+            corrections.image_alpha.value += 0.005 * image
+
+    return PromptLearner(
+        prompts,
+        CROSS_ENTROPY | {"fs": Loss(options.FS_WEIGHT, lambda output, labels: gram_shift(output.prompts))},
+        corrections=corrections,
+        carried={"gram_shift": gram_shift},
+        after_epoch=[grow],
+        shows=shows(options, corrections),
+    )
+
+
+def recognise(names: Iterable[str]) -> dict[str, Any]:
+    """The variant of a checkpoint, by its names: the authors', or our own with the released code's estimate."""
+    released = any("_adapter.FFN." in name or name.startswith("gram_shift.") for name in names)
+    return {"VARIANT": "released"} if released else {}
+
+
+def check_p(options: Options, backbone: CLIP) -> None:
+    """As PromptSRC's; no released reading of this method exists."""
+    if options.VARIANT == "released":
+        raise ValueError("RESTORE_p was never released, so VARIANT is paper; RESTORE_m has both readings.")
+    promptsrc.check(options, backbone)
+
+
+register(
+    Method(
+        name="RESTORE_m",
+        summary="MaPLe's prompts, plus feature-shift consistency, plus surgery (arXiv 2403.06136)",
+        options=maple.OPTIONS | OPTIONS,
+        build=build_m,
+        check=maple.check,
+        node="RESTORE_M",
+        folder="MultiModalPromptLearner",
+        learns=maple.LEARNS + LEARNS,
+        needs_vit=True,
+        unused=("shift_scale",),
+        recognise=recognise,
+    )
+)
+register(
+    Method(
+        name="RESTORE_p",
+        summary="PromptSRC's prompts, plus feature-shift consistency, plus surgery (arXiv 2403.06136)",
+        options=promptsrc.OPTIONS | OPTIONS,
+        build=build_p,
+        check=check_p,
+        node="RESTORE_P",
+        folder="VLPromptLearner",
+        learns=promptsrc.LEARNS + LEARNS,
+        needs_vit=True,
+        unused=("shift_scale",),
+    )
+)

@@ -4,8 +4,6 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from yacs.config import CfgNode
-
 DEFAULT = "a photo of a {}."
 
 
@@ -15,20 +13,20 @@ def tables() -> dict:
     return json.loads((Path(__file__).parent / "templates.json").read_text())
 
 
-def dataset_template(cfg: CfgNode, table: str = "dataset") -> str:
-    """Template of the configured data set; `DATASET.TEMPLATE` wins, "a photo of a {}." where no table knows it.
+def dataset_template(dataset: str, own: str = "", table: str = "dataset") -> str:
+    """Template of a data set.
 
     Args:
-        cfg: the configuration.
+        dataset: its registered name; "a photo of a {}." where no table knows it.
+        own: the user's own template (DATASET.TEMPLATE), which wins.
         table: "dataset" (CoOp's own) or "generic" (the plainer ones KgCoOp and ProGrad use).
 
     Raises:
-        ValueError: DATASET.TEMPLATE has no place for the class name.
+        ValueError: `own` has no place for the class name.
     """
-    own = cfg.DATASET.get("TEMPLATE", "")
     if own and "{}" not in own:
         raise ValueError(f"DATASET.TEMPLATE {own!r} has no {{}} where the class name goes, as in {DEFAULT!r}.")
-    return own or tables()[table].get(cfg.DATASET.NAME, DEFAULT)
+    return own or tables()[table].get(dataset, DEFAULT)
 
 
 def fill(template: str, names: list[str]) -> list[str]:

@@ -5,7 +5,8 @@ Three things in it no longer work. They are put right in Dassl's own modules, ne
 - these schedules also save their successor as a whole object, optimiser included, and since 2.6 torch reads no such
   file back: it can neither resume a training nor evaluate a checkpoint that was published years ago;
 - its logger closes the console together with the log, so that a program can print nothing after a run.
-What only dassl-core does is not added: with upstream's Dassl a resumed run draws new random numbers.
+Its trainers know no listeners either; `ListenedTrainer` is a subclass that tells them what dassl-core's tell. What only
+dassl-core does besides is not added: with upstream's Dassl a resumed run draws new random numbers.
 """
 
 import inspect
@@ -16,6 +17,7 @@ import dassl.engine.trainer
 import dassl.optim.lr_scheduler
 import dassl.utils
 import torch
+from dassl.engine import TrainerX
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -92,5 +94,61 @@ def repair() -> None:
     dassl.utils.Logger.close = close_log
 
 
-if is_outdated():
+IS_UPSTREAM = is_outdated()
+if IS_UPSTREAM:
     repair()
+
+
+class UpstreamTrainer(TrainerX):
+    """Upstream's trainer, which tells its listeners the events that dassl-core's engine tells; all but the steps, which
+    happen in the middle of its loop and are told by whoever takes them."""
+
+    def __init__(self, cfg: Any) -> None:
+        self.listeners: list[Any] = []
+        super().__init__(cfg)
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the method named `event` of every listener that has one, with this trainer and `args`."""
+        for listener in self.listeners:
+            method = getattr(listener, event, None)
+            if method is not None:
+                method(self, *args)
+
+    def run_epoch(self) -> None:
+        """Train for one epoch."""
+        self.tell("epoch_begins")
+        super().run_epoch()
+        self.tell("epoch_ends")
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Save every registered model."""
+        self.tell("checkpoint_begins")
+        super().save_model(*args, **kwargs)
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Evaluate on "test" or "val" and return the first metric. Raises ValueError if there is no val split."""
+        split = split or self.cfg.TEST.SPLIT
+        loader = self.val_loader if split == "val" else self.test_loader
+        if loader is None:
+            raise ValueError(f"{self.cfg.DATASET.NAME} has no {split} split; use TEST.SPLIT test.")
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        print(f"Evaluate on the *{split}* set")
+        self.tell("evaluation_begins", split, loader)
+        for batch in loader:
+            images, labels = self.parse_batch_test(batch)
+            scores = self.model_inference(images)
+            if not scores.isfinite().all():
+                raise FloatingPointError("The model's scores are infinite or NaN: its weights or its precision broke.")
+            self.evaluator.process(scores, labels)
+            self.tell("batch_evaluated", batch, scores, labels)
+        results = self.evaluator.evaluate()
+        self.tell("evaluation_ends", split, results)
+        for name, value in results.items():
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        return next(iter(results.values()))
+
+
+ListenedTrainer = UpstreamTrainer if IS_UPSTREAM else TrainerX
+"""The engine's trainer, which tells its listeners what happens, whichever Dassl is in place."""

@@ -1,56 +1,54 @@
 """Zero-shot CLIP: the hand-written template of the data set, or an ensemble of templates (arXiv 2103.00020)."""
 
-from dassl.engine import TRAINER_REGISTRY
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptclip import PromptedCLIP
-from trainers.precision import Precision
-from trainers.prompt_trainer import PromptTrainer
-from trainers.templates import dataset_template, fill, tables
+from promptclip.learner import PromptLearner
+from promptclip.model import PromptedCLIP
+from promptclip.prompts import PromptModule
+from trainers.method import PREC, Method, Setup, register
+from trainers.templates import fill, tables
 
 
-@TRAINER_REGISTRY.register()
-class ZeroshotCLIP(PromptTrainer):
-    """CLIP with the data set's template; learns nothing, so `train` goes straight to the test."""
-
-    node = "ZEROSHOT"
-    learns = ()
-
-    def build_model(self) -> None:
-        """Frozen CLIP and its normalised text features (K, D)."""
-        self.classnames = list(self.dm.dataset.classnames)
-        precision = Precision(self.options.PREC, self.device)
-        self.precision = precision
-        self.clip = PromptedCLIP(precision.weights(self.backbone).to(self.device))
-        self.text_features = self.class_features()
-
-    def templates(self) -> list[str]:
-        """The templates a class is described with."""
-        return [dataset_template(self.cfg)]
-
-    def class_features(self) -> Tensor:
-        """(K, D) mean of the templates' normalised features, normalised again."""
-        features = [self.clip.encode_texts(fill(template, self.classnames)) for template in self.templates()]
-        return F.normalize(sum(F.normalize(one, dim=-1) for one in features) / len(features), dim=-1)
-
-    def test_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Image features (B, D) without prompts, and the templates' text features (K, D)."""
-        return self.clip.encode_image(images)[0], self.text_features
-
-    def train(self) -> None:
-        """Nothing is learned: evaluate."""
-        print("Zero-shot CLIP has nothing to train; evaluating it.")
-        self.test()
+def ensemble(clip: PromptedCLIP, templates: list[str], names: list[str]) -> Tensor:
+    """(K, D) mean of the templates' normalised features, normalised again."""
+    features = [clip.encode_texts(fill(template, names)) for template in templates]
+    total = sum((F.normalize(one, dim=-1) for one in features), torch.tensor(0.0))
+    return F.normalize(total / len(features), dim=-1)
 
 
-@TRAINER_REGISTRY.register()
-class ZeroshotCLIP2(ZeroshotCLIP):
-    """CLIP with CoOp's ensemble: seven selected templates, and the data set's own unless that is ImageNet."""
+def with_templates(templates: list[str]) -> PromptLearner:
+    """CLIP that learns nothing and describes its classes with `templates`."""
+    return PromptLearner(PromptModule(), {}, classes=lambda clip, names: ensemble(clip, templates, names))
 
-    node = "ZEROSHOT2"
 
-    def templates(self) -> list[str]:
-        """Seven templates, or eight."""
-        own = [] if self.cfg.DATASET.NAME == "ImageNet" else [dataset_template(self.cfg)]
-        return tables()["select_7"] + own
+def build_single(setup: Setup) -> PromptLearner:
+    """The data set's own template."""
+    return with_templates([setup.dataset_template()])
+
+
+def build_ensemble(setup: Setup) -> PromptLearner:
+    """CoOp's ensemble: seven selected templates, and the data set's own unless that is ImageNet."""
+    own = [] if setup.dataset == "ImageNet" else [setup.dataset_template()]
+    return with_templates(tables()["select_7"] + own)
+
+
+register(
+    Method(
+        name="ZeroshotCLIP",
+        summary="CLIP with the data set's template (arXiv 2103.00020)",
+        options={"PREC": PREC},
+        build=build_single,
+        node="ZEROSHOT",
+    )
+)
+register(
+    Method(
+        name="ZeroshotCLIP2",
+        summary="CLIP with an ensemble of templates (arXiv 2103.00020)",
+        options={"PREC": PREC},
+        build=build_ensemble,
+        node="ZEROSHOT2",
+    )
+)

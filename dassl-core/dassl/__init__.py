@@ -1,3 +1,3 @@
-"""The training engine the CoOp family is written for, written anew for current PyTorch."""
+"""The training engine that CoOp-style code is written for, on current PyTorch."""
 
 __version__ = "0.7.0"

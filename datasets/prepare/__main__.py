@@ -13,7 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-from promptclip.common.packages import require
+from promptclip.common.console import steady_streams
+from promptclip.common.names import require
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,18 +36,24 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("fetch", parents=[root, names], help="download and lay out what has a public source")
     shows = commands.add_parser("show", parents=[root, names], help="write a contact sheet as PNG")
     shows.add_argument("--output", type=Path, help="file (output/contact_sheets/<name>.png)")
-    shows.add_argument("--per-class", type=int, default=4, help="images a class (4)")
+    shows.add_argument("--per-class", type=int, default=4, help="images per class (4)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors are told in one sentence on stderr."""
     args = build_parser().parse_args(argv)
+    with steady_streams():
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one command; see `main`."""
     try:
         require("torch", "dassl", "yacs", "tabulate", "tqdm")
         return COMMANDS[args.command](args)
     except KeyboardInterrupt:
-        print("\ninterrupted; a download goes on where it was when the same command is given again.", file=sys.stderr)
+        print("\ninterrupted; the same command resumes a download where it was.", file=sys.stderr)
         return 130
     except (ValueError, LookupError, OSError, ImportError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error
@@ -56,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """`list`."""
-    from datasets.prepare.overview import overview
+    from datasets.prepare.catalogue import overview
 
     print(overview(args.root))
     return 0
@@ -64,21 +71,21 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """`check`: all data sets named, then 1 if one has a problem."""
-    from datasets.prepare.check import check, tell
-    from datasets.prepare.names import choose
+    from datasets.prepare.catalogue import choose
+    from datasets.prepare.check import check, print_report
 
     wrong = False
     for cls in [choose(name) for name in args.names]:
         report = check(cls, args.root, read_images=not args.quick, classes=args.classes)
-        tell(cls, args.root, report)
+        print_report(cls, args.root, report)
         wrong |= bool(report.problems)
     return int(wrong)
 
 
 def run_fetch(args: argparse.Namespace) -> int:
     """`fetch`: all data sets named; one that fails does not keep the others from being fetched."""
+    from datasets.prepare.catalogue import choose
     from datasets.prepare.fetch import fetch
-    from datasets.prepare.names import choose
 
     chosen = [choose(name) for name in args.names]
     if not args.root:
@@ -95,7 +102,7 @@ def run_fetch(args: argparse.Namespace) -> int:
 
 def run_show(args: argparse.Namespace) -> int:
     """`show`."""
-    from datasets.prepare.names import choose
+    from datasets.prepare.catalogue import choose
     from datasets.prepare.show import show
 
     chosen = [choose(name) for name in args.names]

@@ -1,37 +1,36 @@
 """`check`: whether what lies on the disk is the data set, told in plain words."""
 
 import os
+import re
+import threading
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
 
 from datasets.base import SplitDataset
 from datasets.fewshot import match, read_pickle
-from datasets.files import is_image
-from datasets.prepare.names import opened
+from datasets.files import first_few, is_image
+from datasets.prepare.catalogue import opened
+from datasets.prepare.images import as_rgb, open_image
 from datasets.splits import SPLIT_SEED, Parts, random_numbers
 
-SHOWN = 3  # examples of a long list
+HUGE = 10_000_000  # pixels; of larger images one is decoded at a time
+ONE_AT_A_TIME = threading.Lock()
 SKIPPED = (".fetch", "split_fewshot")
 
 
+@dataclass
 class Report:
-    """What was found: facts, remarks that need no action, and problems."""
+    """What was found, in sentences: facts and remarks that need no action, and problems."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.problems: list[str] = []
-
-    def say(self, line: str) -> None:
-        """Note a fact or a remark."""
-        self.lines.append(line)
-
-    def blame(self, line: str) -> None:
-        """Note a problem."""
-        self.problems.append(line)
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes: bool = False) -> Report:
@@ -48,14 +47,15 @@ def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes:
         dataset = opened(cls, root)
         parts = dataset.read(save=False)
     except (OSError, ValueError, ImportError) as error:
-        report.blame(str(error))
+        report.problems.append(str(error))
         return report
     if dataset.split_file and not (dataset.folder / dataset.split_file).exists():
-        report.say(f"no {dataset.split_file}: a split will be made by rule, other images than the published split's")
+        report.remarks.append(
+            f"no {dataset.split_file}: a split will be made by rule, other images than the published split's"
+        )
     if dataset.test_only:
         parts = {"test": parts["test"]}
     count(dataset, parts, report, classes)
-    overlap(parts, report)
     compare_files(dataset, parts, report)
     compare_names(dataset, parts, report)
     check_samples(dataset, parts, report)
@@ -65,51 +65,57 @@ def check(cls: type[SplitDataset], root: str, read_images: bool = True, classes:
 
 
 def count(dataset: Any, parts: Parts, report: Report, classes: bool) -> None:
-    """Images a split and a class, against the published sizes."""
+    """Images per split and class, against the published sizes."""
     names = {item.label: item.classname for items in parts.values() for item in items}
     facts = dataset.facts
+    counts = {part: Counter(item.label for item in items) for part, items in parts.items()}
     for part, items in parts.items():
-        each = Counter(item.label for item in items)
+        each = counts[part]
         least = min((each[label] for label in names), default=0)
-        report.say(f"{part}: {len(items)} images, {least} to {max(each.values(), default=0)} a class")
+        report.remarks.append(f"{part}: {len(items)} images, {least} to {max(each.values(), default=0)} per class")
         published = getattr(facts, part, len(items))
         if published and len(items) != published:
-            report.blame(f"{part} has {len(items)} images, {published} are published.")
+            report.problems.append(f"{part} has {len(items)} images, {published} are published.")
         empty = [names[label] for label in sorted(names) if not each[label]]
         if empty and part != "val":
-            report.blame(f"{part} has no image of {some(empty)}.")
-    report.say(f"classes: {len(names)}")
+            report.problems.append(f"{part} has no image of {first_few(empty)}.")
+    report.remarks.append(f"classes: {len(names)}")
     if facts and len(names) != facts.classes:
-        report.blame(f"There are {len(names)} classes, {facts.classes} are published.")
+        report.problems.append(f"There are {len(names)} classes, {facts.classes} are published.")
     if classes:
         for label in sorted(names):
-            numbers = [f"{part} {sum(item.label == label for item in items)}" for part, items in parts.items()]
-            report.say(f"  {label} {names[label]}: {', '.join(numbers)}")
-
-
-def overlap(parts: Parts, report: Report) -> None:
-    """Images that stand in two lists."""
-    seen: dict[str, str] = {}
-    for part, items in parts.items():
-        twice = [item.impath for item in items if seen.setdefault(item.impath, part) != part]
-        if twice:
-            report.blame(f"{len(twice)} image(s) of {part} stand in another list too: {some(twice)}.")
+            numbers = [f"{part} {each[label]}" for part, each in counts.items()]
+            report.remarks.append(f"  {label} {names[label]}: {', '.join(numbers)}")
 
 
 def compare_files(dataset: Any, parts: Parts, report: Report) -> None:
     """Images that are listed but not there, and the other way round."""
     listed = {os.path.normpath(item.impath) for items in parts.values() for item in items}
-    there = set()
-    for folder, below, files in os.walk(dataset.images, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".") and name not in SKIPPED]
-        there.update(os.path.normpath(os.path.join(folder, file)) for file in files if is_image(file))
-    missing, extra = sorted(listed - there), sorted(there - listed)
+    missing = sorted(path for path in listed if not os.path.exists(path))  # or a link that leads nowhere
+    unreadable: list[str] = []
+    extra = sorted(images_in(dataset.images, unreadable) - listed)
     if missing:
-        report.blame(
-            f"{len(missing)} of {len(listed)} listed images are missing: {some(missing)}. " + dataset.expected()
+        report.problems.append(
+            f"{len(missing)} of {len(listed)} listed images are missing: {first_few(missing)}. " + dataset.expected()
         )
+    elif unreadable:
+        report.problems.append(f"{len(unreadable)} folder(s) cannot be read: {first_few(unreadable)}.")
     if extra:
-        report.say(f"{len(extra)} images are in no list and are not used: {some(extra)}")
+        report.remarks.append(f"{len(extra)} images are in no list and are not used: {first_few(extra)}")
+
+
+def images_in(root: Path, unreadable: list[str]) -> set[str]:
+    """Paths of all image files below `root`, in every folder once however links lead there."""
+    found, seen = set(), set()
+    for folder, below, files in os.walk(root, followlinks=True, onerror=lambda error: unreadable.append(str(error))):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in SKIPPED)
+        if (real := os.path.realpath(folder)) in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        paths = (os.path.normpath(os.path.join(folder, file)) for file in files if is_image(file))
+        found.update(path for path in paths if os.path.exists(path))
+    return found
 
 
 def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
@@ -121,7 +127,7 @@ def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
         with random_numbers(SPLIT_SEED):
             made = dataset.make_parts()
     except (OSError, ValueError, ImportError):
-        report.say("class names were not compared with the publisher's files, which are not there")
+        report.remarks.append("class names were not compared with the publisher's files, which are not there")
         return
     right = {item.impath: (item.label, item.classname) for items in made.values() for item in items}
     wrong = [
@@ -132,54 +138,52 @@ def compare_names(dataset: Any, parts: Parts, report: Report) -> None:
         if right.get(item.impath, (item.label, item.classname)) != (item.label, item.classname)
     ]
     if wrong:
-        report.blame(f"{len(wrong)} image(s) have another class than the publisher says: {wrong[0]}.")
+        report.problems.append(f"{len(wrong)} image(s) have another class than the publisher says: {wrong[0]}.")
     else:
-        report.say("labels and class names agree with the publisher's files")
+        report.remarks.append("labels and class names agree with the publisher's files")
 
 
 def check_samples(dataset: Any, parts: Parts, report: Report) -> None:
     """Few-shot samples kept earlier: whether they belong to these lists."""
     drawn = {part: parts[part] for part in ("train", "val") if parts.get(part)}
     for path in sorted(dataset.folder.glob("split_fewshot/shot_*.pkl")):
+        shots = re.fullmatch(r"shot_(\d{1,9})-seed_-?\d+\.pkl", path.name)
         try:
-            match(read_pickle(path), drawn, path, dataset.images)
+            if shots:
+                match(read_pickle(path), drawn, int(shots[1]), path, dataset.images)
         except ValueError as error:
-            report.blame(str(error))
+            report.problems.append(str(error))
 
 
 def check_readable(parts: Parts, report: Report) -> None:
-    """Decode every image that is there, a thread a core (decoders let other threads run)."""
+    """Decode every image that is there, a thread per core (decoders let other threads run)."""
     paths = sorted({item.impath for items in parts.values() for item in items})
     paths = [path for path in paths if os.path.exists(path)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        warnings.simplefilter("ignore")  # on oddities in metadata
         results = tqdm(pool.map(fault, paths), total=len(paths), desc="reading images", unit="", disable=None)
         broken = [f"{path} ({error})" for path, error in zip(paths, results, strict=True) if error]
     if broken:
-        report.blame(f"{len(broken)} image(s) cannot be read: {some(broken)}. Delete them, then fetch.")
+        report.problems.append(f"{len(broken)} image(s) cannot be read: {first_few(broken)}. Delete them, then fetch.")
     else:
-        report.say(f"all {len(paths)} images can be read")
+        report.remarks.append(f"all {len(paths)} images can be read")
 
 
 def fault(path: str) -> str:
     """What is wrong with an image; "" if it can be decoded to its last pixel."""
     try:
-        with Image.open(path) as image:
-            image.load()
+        with open_image(path) as image, ONE_AT_A_TIME if image.width * image.height > HUGE else nullcontext():
+            as_rgb(image)
     except Exception as error:  # decoders raise nearly anything on broken files
-        return " ".join(str(error).split()) or type(error).__name__
+        reason = error.__cause__ or error
+        return " ".join(str(reason).split()) or type(reason).__name__
     return ""
 
 
-def some(items: list[str]) -> str:
-    """The first few of a list, and how many more there are."""
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more
-
-
-def tell(cls: type[SplitDataset], root: str, report: Report) -> None:
+def print_report(cls: type[SplitDataset], root: str, report: Report) -> None:
     """Print a report: the facts, then either that all is well or what is wrong and what to do next."""
     print(f"{cls.__name__}: {'fine' if not report.problems else f'{len(report.problems)} problem(s)'}")
-    for line in report.lines:
+    for line in report.remarks:
         print(f"  {line}")
     for line in report.problems:
         print(f"  ! {line}")

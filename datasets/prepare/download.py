@@ -1,4 +1,4 @@
-"""Downloading a file so that it is there whole and right, or not at all; a broken download goes on where it was."""
+"""Downloading a file so that it is there whole and right, or not at all; an interrupted one resumes."""
 
 import errno
 import hashlib
@@ -6,6 +6,7 @@ import http.client
 import shutil
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,7 +18,7 @@ MARGIN = 1 << 26  # bytes to leave free on the disk
 
 
 def download(url: str, target: Path, md5: str = "") -> None:
-    """Fetch `url` to `target`, through `<target>.part`, which the next call continues if this one breaks off.
+    """Fetch `url` to `target`, through `<target>.part`, which the next call continues if this one is interrupted.
 
     Raises OSError (connection, server, disk) or ValueError (checksum) with a sentence; `target` does not exist then.
     """
@@ -37,18 +38,18 @@ def download(url: str, target: Path, md5: str = "") -> None:
                 discard(part)
                 raise OSError(f"The disk of {target.parent} is full; {target.name} was not kept. Free some.") from error
             if isinstance(error, PermissionError) or attempt == TRIES:
-                raise OSError(broken_off(url, part, error)) from error
+                raise OSError(interrupted(url, part, error)) from error
     verify(part, url, md5)
     part.replace(target)
     validator_of(part).unlink(missing_ok=True)
 
 
-def broken_off(url: str, part: Path, error: Exception) -> str:
-    """The sentence on a download that did not come to its end."""
+def interrupted(url: str, part: Path, error: Exception) -> str:
+    """The sentence on a download that did not reach its end."""
     kept = part.stat().st_size if part.exists() else 0
     reason = getattr(error, "reason", error)
-    rest = f"; {kept:,} bytes are kept, and the same command goes on from there" if kept else ""
-    return f"The download of {url} broke off ({reason}){rest}."
+    rest = f"; {kept:,} bytes are kept, and the same command resumes from there" if kept else ""
+    return f"The download of {url} was interrupted ({reason}){rest}."
 
 
 def transfer(url: str, part: Path) -> None:
@@ -56,28 +57,45 @@ def transfer(url: str, part: Path) -> None:
     done = part.stat().st_size if part.exists() else 0
     validator = validator_of(part)
     request = urllib.request.Request(url, headers={"User-Agent": "datasets.prepare"})
-    if done and validator.exists():  # only a file known to be the same may be continued
+    mark = validator.read_text("latin-1") if done and validator.exists() else ""
+    if mark and mark.isprintable():  # only a file known to be the same may be continued
         request.add_header("Range", f"bytes={done}-")
-        request.add_header("If-Range", validator.read_text())
+        request.add_header("If-Range", mark)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.status != 206:
             done = 0
             mark = response.headers.get("ETag") or response.headers.get("Last-Modified")
             if mark:
-                validator.write_text(mark)
+                validator.write_text(mark, "latin-1")
             else:
                 validator.unlink(missing_ok=True)
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length else None
-        if total and shutil.disk_usage(part.parent).free < total - done + MARGIN:
-            raise OSError(errno.ENOSPC, "not enough room")
+        total = announced(response.headers, done)
+        check_room(part.parent, (total or done) - done)
         with part.open("ab" if done else "wb") as file, progress(url, done, total) as bar:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if total is None:
+                    check_room(part.parent, 0)
             size = file.tell()
     if total is not None and size != total:
         raise ConnectionError(f"{size:,} of {total:,} bytes came")
+
+
+def announced(headers: Message, done: int) -> int | None:
+    """Size that the whole file will have; None if the server does not say. OSError if it says nonsense."""
+    length, span = headers.get("Content-Length"), headers.get("Content-Range")
+    if length is not None and not (length.isdecimal() and len(length) < 19):
+        raise OSError(f"the server says that {length[:40]!r} bytes will come")
+    if done and span is not None and not span.startswith(f"bytes {done}-"):
+        raise OSError(f"the server sends {span[:40]!r} where the rest from byte {done} on was asked for")
+    return None if length is None else done + int(length)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raise OSError (ENOSPC) if `size` bytes do not fit on the disk of `folder`."""
+    if shutil.disk_usage(folder).free < size + MARGIN:
+        raise OSError(errno.ENOSPC, "not enough room")
 
 
 def progress(url: str, done: int, total: int | None) -> tqdm:

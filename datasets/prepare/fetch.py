@@ -5,10 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
-from datasets.base import SplitDataset
-from datasets.facts import MIRROR, Archive
+from datasets.base import DRIVE, MIRROR, Archive, ByHand, SplitDataset
+from datasets.prepare.catalogue import folder_of, opened
 from datasets.prepare.download import download
-from datasets.prepare.names import folder_of, opened
 from datasets.prepare.unpack import is_archive, move_into, unpack
 
 WORK = ".fetch"  # folder in the data set's, for what is not finished
@@ -111,7 +110,8 @@ def unpack_inner(staging: Path, inner: str) -> None:
 
 def tell_rest(cls: type[SplitDataset], folder: Path) -> None:
     """Print what has to be put in place by hand, and where it is found."""
-    rest = [item for item in cls.facts.by_hand if not (folder / item.path).exists()]
+    split = [ByHand(cls.split_file, f"{DRIVE}/{cls.facts.split}/view", optional=True)] if cls.facts.split else []
+    rest = [item for item in (*cls.facts.by_hand, *split) if not (folder / item.path).exists()]
     for item in rest:
         kind = "optional" if item.optional else "needed"
         print(f"  by hand ({kind}): {folder / item.path}\n    from {item.source}")

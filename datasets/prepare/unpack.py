@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+MOST_FOLDED = 100  # bytes that a byte of an archive may stand for; images hardly fold at all
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -26,7 +27,7 @@ def unpack(archive: Path, target: Path, strip: str = "") -> None:
     `target` does not exist then.
     """
     prefix = f"{strip}/" if strip else ""
-    count = 0
+    count, room = 0, 2**24 + MOST_FOLDED * archive.stat().st_size
     try:
         target.mkdir(parents=True)
         for name, content in members(archive):
@@ -36,8 +37,10 @@ def unpack(archive: Path, target: Path, strip: str = "") -> None:
             path = target / inside[len(prefix) :]
             path.parent.mkdir(parents=True, exist_ok=True)
             with content, path.open("wb") as file:
-                shutil.copyfileobj(content, file, 1 << 20)
+                room -= copy(content, file, room) + 4096  # that a file takes besides its content
             count += 1
+            if room < 0:
+                raise ValueError(f"{archive.name} unfolds to more than {MOST_FOLDED} times its size; it is not used.")
         if not count:
             raise ValueError(f"{archive.name} holds no file in {strip or 'it'}; its publisher may have changed it.")
     except BaseException as error:
@@ -45,6 +48,15 @@ def unpack(archive: Path, target: Path, strip: str = "") -> None:
         if isinstance(error, DAMAGED) or (isinstance(error, OSError) and error.errno is None):
             raise ValueError(f"{archive.name} is damaged ({error}); nothing was unpacked.") from error
         raise
+
+
+def copy(source: IO[bytes], target: IO[bytes], room: int) -> int:
+    """Copy, but not much beyond `room` bytes; returns how many were copied."""
+    size = 0
+    while size <= room and (chunk := source.read(1 << 20)):
+        target.write(chunk)
+        size += len(chunk)
+    return size
 
 
 def members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -71,7 +71,7 @@ def upright(icons: dict, name: str) -> str | None:
 
 
 def match(found: list[dict], sets: dict[str, tuple[dict, dict]]) -> list[dict]:
-    """One entry a drawing: vendor, icon, and what it shows. An icon is used once a vendor.
+    """One entry per drawing: vendor, icon, and what it shows. A vendor's icon is used once.
 
     `sets` holds (icons.json, chars.json) of each vendor. Two of them name code points; the others go by the names which
     those two and Unicode's label give.

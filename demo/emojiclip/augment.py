@@ -1,4 +1,4 @@
-"""Pictures as EmojiCLIP sees them in training: moved, recoloured, lit, on backgrounds; a batch at a time."""
+"""Pictures as EmojiCLIP sees them in training: moved, recoloured, lit, on backgrounds; one batch at a time."""
 
 import math
 

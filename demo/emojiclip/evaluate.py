@@ -74,10 +74,58 @@ def probe(train: tuple, validation: tuple, test: tuple) -> float:
 
 
 def few(labels: Tensor, shots: int, seed: int) -> Tensor:
-    """Indices of `shots` pictures a class, drawn with `seed`."""
+    """Indices of `shots` pictures per class, drawn with `seed`."""
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(np.flatnonzero(labels.numpy() == k))[:shots] for k in labels.unique().tolist()]
     return torch.from_numpy(np.concatenate(chosen))
+
+
+def zero_shot(model: torch.nn.Module, work: Path | None) -> tuple[dict[str, tuple[Tensor, Tensor]], list[str]]:
+    """({title: (cosines (N, K), labels (N,))} of all sets of pictures, the K class names); the first is EmojiNet's."""
+    images, labels, paths, names = read_split("emojinet", "test")
+    text = class_features(model, names)
+    cosines = features_of(model, images) @ text.T
+    sets = {"EmojiNet, test (Fluent)": (cosines, labels)}
+    for style, title in (("flat", "flat"), ("color", "3D")):
+        own = torch.tensor([path.endswith(f"_{style}.png") for path in paths])
+        sets[f"  {title}"] = (cosines[own], labels[own])
+    mono, mono_labels, _, _ = read_split("emojinet_mono", "test")
+    sets["EmojiNetMono, test"] = (features_of(model, mono) @ text.T, mono_labels)
+    if work and (work / "artwork.npy").is_file():
+        cosines, labels, vendors = artwork(model, text, work, "artwork")
+        sets["artwork trained on"] = (cosines, labels)
+        for vendor in sorted(set(vendors)):
+            own = torch.tensor([vendor == one for one in vendors])
+            sets[f"  {vendor}"] = (cosines[own], labels[own])
+    if work and (work / "development.npy").is_file():
+        sets["EmojiOne v1 (development)"] = artwork(model, text, work, "development")[:2]
+    return sets, names
+
+
+def artwork(model: torch.nn.Module, text: Tensor, work: Path, name: str) -> tuple[Tensor, Tensor, list[str]]:
+    """Cosines, labels and vendors of the drawings in `work`/`name`.npy that belong to a class."""
+    about = json.loads((work / f"{name}.json").read_text())
+    classes = json.loads((ROOT / "demo" / "emojinet_classes.json").read_text())
+    number = {subgroup: i for i, subgroups in enumerate(classes.values()) for subgroup in subgroups}
+    labels = torch.tensor([number.get(one["subgroup"], -1) for one in about])
+    used = labels >= 0
+    pictures = torch.from_numpy(np.load(work / f"{name}.npy", mmap_mode="r")[:, 0][used.numpy()])
+    vendors = [one["vendor"] for one, use in zip(about, used.tolist(), strict=True) if use]
+    return features_of(model, on_white(pictures)) @ text.T, labels[used], vendors
+
+
+def linear_probe(model: torch.nn.Module) -> tuple[float, list[float]]:
+    """Test accuracy on EmojiNet's base classes: from all training images, and from 16 shots of seeds 1 to 3."""
+    parts = {}
+    for part in ("train", "val", "test"):
+        images, labels, _, names = read_split("emojinet", part)
+        base = labels < halves(len(names))["base"].stop
+        parts[part] = (features_of(model, images)[base], labels[base])
+    shots = []
+    for seed in (1, 2, 3):
+        chosen = few(parts["train"][1], 16, seed)
+        shots.append(probe(tuple(part[chosen] for part in parts["train"]), parts["val"], parts["test"]))
+    return probe(parts["train"], parts["val"], parts["test"]), shots
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,51 +137,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     model = load_clip(args.file)
-    images, labels, paths, names = read_split("emojinet", "test")
-    text = class_features(model, names)
-    seen = features_of(model, images)
-    cosines = seen @ text.T
-    rows = []
-    sets = {"EmojiNet, test (Fluent)": (cosines, labels)}
-    for style in ("flat", "color"):
-        own = torch.tensor([path.endswith(f"_{style}.png") for path in paths])
-        sets[f"  {'3D' if style == 'color' else style}"] = (cosines[own], labels[own])
-    mono, mono_labels, _, _ = read_split("emojinet_mono", "test")
-    sets["EmojiNetMono, test"] = (features_of(model, mono) @ text.T, mono_labels)
-    for part in ("artwork", "development") if args.work else ():
-        if not (args.work / f"{part}.npy").is_file():
-            continue
-        about = json.loads((args.work / f"{part}.json").read_text())
-        owner = json.loads((ROOT / "demo" / "emojinet_classes.json").read_text())
-        number = {subgroup: i for i, subgroups in enumerate(owner.values()) for subgroup in subgroups}
-        known = torch.tensor([number.get(one["subgroup"], -1) for one in about])
-        drawn = torch.from_numpy(np.load(args.work / f"{part}.npy", mmap_mode="r")[:, 0][(known >= 0).numpy()])
-        found = features_of(model, on_white(drawn)) @ text.T
-        title = "artwork trained on" if part == "artwork" else "EmojiOne v1 (development)"
-        sets[title] = (found, known[known >= 0])
-        vendors = [one["vendor"] for one, k in zip(about, known.tolist(), strict=True) if k >= 0]
-        if part == "artwork":
-            for vendor in sorted(set(vendors)):
-                own = torch.tensor([vendor == one for one in vendors])
-                sets[f"  {vendor}"] = (found[own], known[known >= 0][own])
-    for title, (scores, truth) in sets.items():
-        rows.append([title, *(accuracy(scores, truth, among) for among in halves(len(names)).values())])
-    print(tabulate(rows, ["zero-shot, %", *halves(len(names))], floatfmt=".1f", tablefmt="github"))
-
-    base = halves(len(names))["base"]
-    parts = {}
-    for part in ("train", "val"):
-        images, truth, _, _ = read_split("emojinet", part)
-        parts[part] = (features_of(model, images)[truth < base.stop], truth[truth < base.stop])
-    parts["test"] = (seen[labels < base.stop], labels[labels < base.stop])
-    full = probe(*(parts[part] for part in ("train", "val", "test")))
-    shots = []
-    for seed in (1, 2, 3):
-        chosen = few(parts["train"][1], 16, seed)
-        shots.append(probe(tuple(part[chosen] for part in parts["train"]), parts["val"], parts["test"]))
-    mean, spread = np.mean(shots), np.std(shots)
-    print(f"\nLinear probe on base: {full:.1f} (all training images), {mean:.1f} ± {spread:.1f} (16 shots)")
+    sets, names = zero_shot(model, args.work)
+    subsets = halves(len(names))
+    rows = [[title, *(accuracy(*scored, among) for among in subsets.values())] for title, scored in sets.items()]
+    print(tabulate(rows, ["zero-shot, %", *subsets], floatfmt=".1f", tablefmt="github"))
+    full, shots = linear_probe(model)
+    few_shots = f"{np.mean(shots):.1f} ± {np.std(shots):.1f} (16 shots)"
+    print(f"\nLinear probe on base: {full:.1f} (all training images), {few_shots}")
     if args.per_class:
+        cosines, labels = next(iter(sets.values()))
         right = (cosines.argmax(1) == labels).float()
         recall = [
             [name, int((labels == k).sum()), 100 * float(right[labels == k].mean())] for k, name in enumerate(names)

@@ -18,7 +18,7 @@ def options(description: str, batch: int, lr: float, every: int) -> argparse.Arg
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="where artwork.py and words.py have put their files")
     parser.add_argument("--out", type=Path, help="folder of checkpoints and curves (--work)")
-    parser.add_argument("--until", type=int, help="stop after this step; the same command without it goes on")
+    parser.add_argument("--until", type=int, help="stop after this step; the same command without it resumes")
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--every", type=int, default=every, help="steps between two lines, and two checkpoints")
@@ -90,10 +90,17 @@ def fit(
     every: int,
     until: int | None = None,
 ) -> None:
-    """Train `modules` to the end of `schedule`, or to step `until`; goes on where `folder`/`name`.pt was left.
+    """Train `modules` to the end of `schedule`, or to step `until`; resume from `folder`/`name`.pt if it is there.
 
     Every `every` steps: a checkpoint (written beside, then renamed), a line on the terminal and in `name`.jsonl.
-    `loss_at(done)` gives the named losses of the next batch, whose sum is minimised; `judge()` figures worth a line.
+
+    Args:
+        loss_at: takes the part of the training that is done, gives the named losses of the next batch; their sum is
+            minimised.
+        judge: gives the figures that are noted with the losses.
+
+    Raises:
+        ValueError: the checkpoint is of a training of another length.
     """
     checkpoint, curve = folder / f"{name}.pt", folder / f"{name}.jsonl"
     step, seconds = 0, 0.0
@@ -110,7 +117,7 @@ def fit(
         step, seconds = kept["step"], kept["seconds"]
         lines = curve.read_text().splitlines()
         curve.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-        print(f"{name}: goes on at step {step} of {schedule.steps}", flush=True)
+        print(f"{name}: resumes at step {step} of {schedule.steps}", flush=True)
     else:
         curve.write_text("")
     sums: dict[str, float] = {}

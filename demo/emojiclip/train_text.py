@@ -2,7 +2,7 @@
 
 python demo/emojiclip/train_text.py --work build/emojiclip --file promptclip/weights/emojiclip.pt [--device cuda]
 
-Needs what artwork.py, words.py and train_vision.py make. The same command goes on after a stop.
+Needs what artwork.py, words.py and train_vision.py make. The same command resumes an interrupted training.
 """
 
 import json
@@ -15,56 +15,18 @@ import clip
 import numpy as np
 import torch
 from augment import normalise, on_white
-from blocks import through
 from captions import FRAMES, PLAIN, Captions, collect, templates
 from clip.model import CLIP
 from learn import Schedule, fit, optimisers, options
 from torch import Tensor, nn
 from torch.nn import functional as F
-from train_vision import DIMENSIONS, LAYERS, PATCH, SIZE, Pictures
-from vision import encode
+from towers import TextTower, copy_tokens, encode_images, new_clip
+from train_vision import Pictures
 
 ROOT = Path(__file__).resolve().parents[2]
-WIDTH, CONTEXT, VOCABULARY = 128, 77, 49408
 SHARES = {"class": 0.4, "label": 0.35, "keyword": 0.25}
 BANK = 1024  # pictures against which a caption is compared at a step
 SHARPNESS = 20.0
-
-
-class Text(nn.Module):
-    """CLIP's text tower over the tokens that occur in captions; the others keep the vectors they start with.
-
-    `model` is the CLIP whose text tower it is, `used` (T,) the tokens that occur, in rising order.
-    """
-
-    def __init__(self, model: CLIP, used: Tensor):
-        super().__init__()
-        self.transformer, self.ln_final = model.transformer, model.ln_final
-        self.positional_embedding, self.text_projection = model.positional_embedding, model.text_projection
-        self.register_buffer("used", used)
-        self.table = nn.Parameter(model.token_embedding.weight.detach()[used].clone())
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Normalised features (B, D) of tokens (B, 77); what follows the last end token of the batch is left out."""
-        ends = tokens.argmax(1)
-        tokens = tokens[:, : int(ends.max()) + 1].contiguous()
-        x = self.table[torch.searchsorted(self.used, tokens)] + self.positional_embedding[: tokens.shape[1]]
-        for block in self.transformer.resblocks:
-            x = through(block, x, causal=True)
-        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends]) @ self.text_projection
-        return F.normalize(x, dim=-1)
-
-
-def start(words: Tensor, vision_width: int) -> CLIP:
-    """OpenAI's model with its own start, token vectors from `words` (vocabulary, n) and wavelike positions."""
-    model = CLIP(DIMENSIONS, SIZE, LAYERS, vision_width, PATCH, CONTEXT, VOCABULARY, WIDTH, WIDTH // 64, LAYERS).float()
-    with torch.no_grad():
-        turn = torch.linalg.qr(torch.randn(WIDTH, words.shape[1])).Q.T  # (n, WIDTH), orthonormal rows
-        noise = 0.1 * torch.randn(VOCABULARY, WIDTH)
-        model.token_embedding.weight.copy_(0.1 * (words.float() @ turn + noise))
-        places = torch.arange(CONTEXT)[:, None] * torch.exp(torch.linspace(0, -math.log(100), WIDTH // 2))
-        model.positional_embedding.copy_(0.05 * torch.cat([places.sin(), places.cos()], 1))
-    return model
 
 
 def tokenise(phrases: list[str]) -> Tensor:
@@ -72,9 +34,9 @@ def tokenise(phrases: list[str]) -> Tensor:
     return clip.tokenize(phrases, truncate=True)
 
 
-def zero_shot(model: CLIP, text: Text, features: Tensor, names: list[str]) -> Tensor:
+def zero_shot(model: CLIP, text: TextTower, features: Tensor, names: list[str]) -> Tensor:
     """Cosines (N, K) of normalised picture features (N, D) with K class names, whose tokens need not be in captions."""
-    put_back(model, text)
+    copy_tokens(text, model)
     with torch.no_grad():
         named = model.encode_text(tokenise([PLAIN.format(name) for name in names]).to(features.device))
         return features @ F.normalize(named, dim=-1).T
@@ -89,7 +51,7 @@ def class_labels(pictures: Pictures, classes: dict[str, list[str]]) -> Tensor:
 def picture_features(visual: nn.Module, pictures: Pictures) -> Tensor:
     """(N, D), normalised, of the pictures as drawn."""
     with torch.no_grad():
-        parts = [encode(visual, normalise(on_white(part))) for part in pictures.images[:, 0].split(256)]
+        parts = [encode_images(visual, normalise(on_white(part))) for part in pictures.images[:, 0].split(256)]
     return F.normalize(torch.cat(parts), dim=-1)
 
 
@@ -116,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     state = torch.load(out / "vision.pt", weights_only=True, map_location=args.device)["modules"]
     pictures = Pictures(args.work, "artwork", device=args.device)
     width = state["visual.class_embedding"].shape[0]
-    model = start(torch.from_numpy(np.load(args.work / "words.npy")), width).to(args.device)
+    model = new_clip(torch.from_numpy(np.load(args.work / "words.npy")), width).to(args.device)
     model.visual.load_state_dict({key[7:]: value for key, value in state.items() if key.startswith("visual.")})
     bank = picture_features(model.visual, pictures)
     tables = state["embeddings.motif"], state["embeddings.subgroup"]
@@ -124,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     frames = [*FRAMES, *templates(ROOT)]
     spoken = [phrase for found in captions.phrases.values() for phrase, _ in found]
     used = tokenise([*frames, *spoken]).unique().to(args.device)
-    text = Text(model, used).to(args.device)
+    text = TextTower(model, used).to(args.device)
     rng = torch.Generator(args.device).manual_seed(args.seed)
     classes = json.loads((ROOT / "demo" / "emojinet_classes.json").read_text())
     labels = class_labels(pictures, classes).to(args.device)
@@ -168,15 +130,9 @@ def draw(captions: Captions, frames: list[str], count: int, rng: random.Random) 
     return phrases, rows
 
 
-def put_back(model: CLIP, text: Text) -> None:
-    """The token vectors that `text` has learnt, where `model` keeps all of them."""
-    with torch.no_grad():
-        model.token_embedding.weight[text.used] = text.table
-
-
-def save(model: CLIP, text: Text, scale: float, file: Path) -> None:
+def save(model: CLIP, text: TextTower, scale: float, file: Path) -> None:
     """The whole as a half-precision state dict, which `clip.model.build_model` rebuilds."""
-    put_back(model, text)
+    copy_tokens(text, model)
     with torch.no_grad():
         model.logit_scale.fill_(math.log(scale))
     state = {key: value.detach().cpu().half().clone() for key, value in model.state_dict().items()}

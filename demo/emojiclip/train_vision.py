@@ -3,7 +3,7 @@
 python demo/emojiclip/train_vision.py --work build/emojiclip [--samples 620000] [--width 128] [--device cuda]
 
 Needs what artwork.py makes. Checkpoint, loss curve and result lie in --work (vision.pt, vision.jsonl); the same command
-goes on after a stop. One thread a process is fastest on a CPU.
+resumes an interrupted training. One thread per process is fastest on a CPU.
 """
 
 import json
@@ -17,13 +17,11 @@ from augment import augment, normalise, on_white
 from learn import Schedule, fit, optimisers, options
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vision import build_vision, encode
-
-LAYERS, PATCH, SIZE, DIMENSIONS = 6, 8, 64, 128
+from towers import DIMENSIONS, LAYERS, PATCH, SIZE, build_vision, encode_images
 
 
 class Embeddings(nn.Module):
-    """A learned embedding a motif and a subgroup, and the scale of their cosines."""
+    """A learned embedding per motif and per subgroup, and the scales of their cosines."""
 
     def __init__(self, motifs: int, subgroups: int, dimensions: int):
         super().__init__()
@@ -65,7 +63,7 @@ def accuracy(visual: nn.Module, table: Tensor, pictures: Pictures, stride: int) 
     with torch.no_grad():
         chosen = slice(None, None, stride)
         images = normalise(on_white(pictures.images[chosen, 0]))
-        features = F.normalize(torch.cat([encode(visual, part) for part in images.split(256)]), dim=-1)
+        features = F.normalize(torch.cat([encode_images(visual, part) for part in images.split(256)]), dim=-1)
         found = (features @ F.normalize(table, dim=-1).T).argmax(1)
         return 100 * float((found == pictures.labels["subgroup"][chosen]).float().mean())
 
@@ -100,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         images = pictures.images[chosen, torch.where(drawn, 0, others)]
         images = normalise(augment(images, rng, strength=1.0 if done < 0.85 else 0.5))
         kept = round(0.4 * whole) if done < 0.91 else None
-        motif, subgroup = embeddings.logits(encode(visual, images, kept, rng))
+        motif, subgroup = embeddings.logits(encode_images(visual, images, kept, rng))
         return {
             "motif": 0.5 * F.cross_entropy(motif, pictures.labels["motif"][chosen], label_smoothing=0.1),
             "subgroup": F.cross_entropy(subgroup, pictures.labels["subgroup"][chosen], label_smoothing=0.05),

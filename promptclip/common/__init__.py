@@ -1,1 +1,1 @@
-"""Small things that every room needs and that need nothing themselves: names, files, pickles, missing packages."""
+"""Small things that every room needs and that need nothing themselves: names, files, locks, streams, pickles."""

@@ -1,8 +1,15 @@
-"""Sentences for a name that is not known, with the nearest one that is."""
+"""Sentences for what is not known or not there: the nearest name, the command that installs it."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
+
+CHECKOUT = "pip install ./dassl-core ."
+"""Installs all that the trainers need, in the repository's folder."""
+COMMANDS = {"dassl": "pip install ./dassl-core"} | dict.fromkeys(
+    ("torch", "torchvision", "clip", "yacs", "tabulate"), CHECKOUT
+)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -27,3 +34,14 @@ def flatten(node: Mapping, prefix: str = "") -> dict[str, Any]:
         key = f"{prefix}{name}"
         flat.update(flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value})
     return flat
+
+
+def require(*modules: str) -> None:
+    """Raise ModuleNotFoundError, in one sentence with the fix, if one of `modules` cannot be imported."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        command = CHECKOUT if len(missing) > 1 else COMMANDS.get(missing[0], f"pip install {missing[0]}")
+        raise ModuleNotFoundError(
+            f"The Python package{'s' if len(missing) > 1 else ''} {', '.join(missing)} cannot be found; "
+            f"run `{command}` in the repository's folder."
+        )

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from promptclip.common.files import write_atomically
 from promptclip.common.packages import require
+
+from promptclip.common.files import write_atomically
 from report import tables as paper
 from report.methods import MethodRuns, listed
 from report.model import Scores

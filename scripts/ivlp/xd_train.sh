@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Cross-data-set and cross-domain transfer, the source: xd_train.sh [DATASET] [SEED] [KEY VALUE ...]; imagenet, if none.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method IVLP vit_b16_c2_ep5_batch4_2+2ctx
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" ivlp xd_train "$@"

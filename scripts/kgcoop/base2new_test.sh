@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Evaluate that training on the data set's new classes: base2new_test.sh [DATASET] [SEED] [KEY VALUE ...]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method KgCoOp vit_b16_ep10_batch4_ctxv1
-base2new_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" kgcoop base2new_test "$@"

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Train on a data set's base classes: base2new_train.sh [DATASET] [SEED] [KEY VALUE ...]; alone, the demonstration.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method KgCoOp vit_b16_ep10_batch4_ctxv1
-base2new_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" kgcoop base2new_train "$@"

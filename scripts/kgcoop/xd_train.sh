@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Cross-data-set and cross-domain transfer, the source: xd_train.sh [DATASET] [SEED] [KEY VALUE ...]; imagenet, if none.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method KgCoOp vit_b16_ep10_batch4_ctxv1
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" kgcoop xd_train "$@"

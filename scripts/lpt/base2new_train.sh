@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Train on a data set's base classes: base2new_train.sh [DATASET] [SEED] [KEY VALUE ...]; alone, the demonstration.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method LPT vit_b16_c4_ep5_batch4_4ctx
-base2new_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" lpt base2new_train "$@"

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Evaluate that training on the data set's new classes: base2new_test.sh [DATASET] [SEED] [KEY VALUE ...]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method MaPLe vit_b16_c2_ep5_batch4_2ctx
-base2new_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" maple base2new_test "$@"

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Cross-data-set and cross-domain transfer, a target: xd_test.sh DATASET [SEED] [KEY VALUE ...]; SOURCE is imagenet.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method MaPLe vit_b16_c2_ep2_batch4_cross_datasets
-xd_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" maple xd_test "$@"

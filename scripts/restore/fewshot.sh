@@ -1,6 +1,3 @@
 #!/usr/bin/env bash
 # Few-shot learning on all classes: SHOTS="1 2 4 8 16" fewshot.sh [DATASET] [SEED] [KEY VALUE ...]
-: "${SHOTS:=1 2 4 8 16}"
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method RESTORE_m vit_b16_c2_ep10_batch4 RESTORE_p vit_b16_c4_ep10_batch4
-fewshot "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" restore fewshot "$@"

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Cross-data-set and cross-domain transfer, the source: xd_train.sh [DATASET] [SEED] [KEY VALUE ...]; imagenet, if none.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method RESTORE_m vit_b16_c2_ep4_batch4_cross_datasets RESTORE_p vit_b16_c4_ep4_batch4_cross_datasets
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" restore xd_train "$@"

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Evaluate that training on the data set's new classes: base2new_test.sh [DATASET] [SEED] [KEY VALUE ...]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method VPT vit_b16_c8_ep5_batch4_8ctx
-base2new_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" vpt base2new_test "$@"

@@ -1,6 +1,3 @@
 #!/usr/bin/env bash
 # Few-shot learning on all classes: SHOTS="1 2 4 8 16" fewshot.sh [DATASET] [SEED] [KEY VALUE ...]
-: "${SHOTS:=1 2 4 8 16}"
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method VPT vit_b16_c8_ep5_batch4_8ctx
-fewshot "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" vpt fewshot "$@"

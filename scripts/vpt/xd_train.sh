@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # Cross-data-set and cross-domain transfer, the source: xd_train.sh [DATASET] [SEED] [KEY VALUE ...]; imagenet, if none.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-method VPT vit_b16_c8_ep5_batch4_8ctx
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" vpt xd_train "$@"

@@ -1,19 +1,15 @@
 """The benchmarks' rows, counts and clocks, on a small CLIP."""
 
-import contextlib
-import io
-
 import pytest
 import torch
 from small_clip import clip_model
 
 from benchmarks import evaluate, memory, step
-from benchmarks.count import flops, line
+from benchmarks.measure import extrapolate, flops, interleaved
 from benchmarks.setting import batch, build, class_names
-from benchmarks.timing import interleaved
 
 
-def test_step_prints_a_row_a_method(capsys):
+def test_step_prints_a_row_per_method(capsys):
     model = clip_model("tiny12")
     rows = step.main(
         ["--classes", "3", "--methods", "MaPLe", "RESTORE_m", "--repeats", "1", "--clock", "cpu", "--slice", "2"], model
@@ -48,13 +44,12 @@ def test_plain_counts_lie_on_a_line():
     data = batch(["", ""], 4, 32)
     counted = {}
     for classes in (2, 4, 7):
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer = build("RESTORE_m", "plain", class_names(classes), clip_model("tiny12"))
+        trainer = build("RESTORE_m", "plain", class_names(classes), clip_model("tiny12"))
         counted[classes] = flops(lambda trainer=trainer: trainer.forward_backward(data))
     seven = counted.pop(7)
-    assert line(counted, 7) == seven
+    assert extrapolate(counted, 7) == seven
     with pytest.raises(ValueError, match="2 points, not 1"):
-        line({1: 2}, 3)
+        extrapolate({1: 2}, 3)
 
 
 def test_operations_of_a_product_and_of_attention_are_counted():

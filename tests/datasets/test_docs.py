@@ -7,8 +7,6 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from trees import NAMES, class_folders
 
-from datasets.base import SplitDataset
-from datasets.splits import Parts, split_by_folder
 from runs.config import default_config, merge_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +33,6 @@ def test_a_row_of_the_table(row):
 def test_the_data_set_of_the_page(tmp_path, load, monkeypatch):
     monkeypatch.setattr(DATASET_REGISTRY, "_obj_map", dict(DATASET_REGISTRY._obj_map))
     code = re.search(r"```python\n(.*?)```", PAGE, re.S).group(1)
-    names = {"DATASET_REGISTRY": DATASET_REGISTRY, "SplitDataset": SplitDataset, "split_by_folder": split_by_folder}
-    exec(code, names | {"Parts": Parts, "__name__": "datasets.gravel"})
+    exec(code, {"__name__": "datasets.gravel"})
     class_folders(tmp_path / "gravel" / "images", ["fine", "coarse"])
     assert load("Gravel", tmp_path).classnames == ["coarse", "fine"]

@@ -16,9 +16,9 @@ EMBEDDED = Path(datasets.__file__).parent / "embedded"
 
 def build(name, subset="all", shots=-1, seed=1):
     cfg = get_cfg_default()
-    cfg.DATASET.SUBSAMPLE_CLASSES = subset
     datasets.extend_cfg(cfg)
     cfg.merge_from_list(["DATASET.NAME", name, "DATASET.NUM_SHOTS", shots, "SEED", seed])
+    cfg.DATASET.SUBSAMPLE_CLASSES = subset
     set_random_seed(seed)
     return build_dataset(cfg)
 

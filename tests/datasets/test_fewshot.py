@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from dassl.data.datasets import Datum
-from trees import plant
+from trees import NAMES, class_folders, plant
 
 from datasets.fewshot import read_pickle
 
@@ -159,6 +159,79 @@ def test_a_sample_of_another_split_is_refused(pets, load, change, sentence):
         load("OxfordPets", root)
 
 
+def test_a_pickle_of_shared_lists_is_not_unfolded(tmp_path, bounded):
+    """Hundred thousand names for one list of a hundred thousand images: 1.1 MB that stand for ten thousand million."""
+    item, shared = Datum("a.jpg"), []
+    shared.extend([item] * 100_000)
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({str(number): shared for number in range(100_000)}))
+    assert path.stat().st_size < 1_500_000
+    with bounded(20), pytest.raises(ValueError, match="x.pkl was refused: it holds something under '0'"):
+        read_pickle(path)
+
+
+def test_a_pickle_of_shared_attributes_is_not_unfolded(tmp_path, bounded):
+    """Thirty thousand images that share one table of thirty thousand attributes."""
+    state = {"_impath": "a.jpg", "_label": 0, **{f"a{number}": 0 for number in range(30_000)}}
+    items = [Datum.__new__(Datum) for _ in range(30_000)]
+    for item in items:
+        item.__dict__ = state
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"train": items}))
+    assert path.stat().st_size < 1_000_000
+    with bounded(20):
+        assert len(read_pickle(path)["train"]) == 30_000
+
+
+def test_a_long_path_shared_by_many_is_looked_up_in_no_time(pets, load, bounded):
+    root, path = pets
+    item = Datum("/".join("a" * 2000), 0, classname="abyssinian")
+    path.write_bytes(pickle.dumps({"train": [load("OxfordPets", root).train_x[0], *[item] * 100_000]}))
+    with bounded(20), pytest.raises(ValueError, match="with label 0, the data set has not"):
+        load("OxfordPets", root)
+    item._impath *= 3
+    path.write_bytes(pickle.dumps({"train": [item] * 100_000}))
+    with bounded(20), pytest.raises(ValueError, match="has the path 'a/a/a.* that no list can have"):
+        load("OxfordPets", root)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda content, more: content["train"].append(more), r"its 'train' has 3 image\(s\) of label 0, where 2 are"),
+        (lambda content, more: content["train"].pop(), r"its 'train' has 1 image\(s\) of label 3, where 2 are drawn"),
+        (lambda content, more: content["train"].append(content["train"][0]), "its 'train' has an image twice"),
+    ],
+)
+def test_a_sample_has_as_many_images_as_its_name_says(pets, load, change, sentence):
+    root, path = pets
+    used = {item.impath for item in load("OxfordPets", root).train_x}
+    more = next(item for item in load("OxfordPets", root, shots=-1).train_x if item.impath not in used)
+    rewrite(path, lambda content: change(content, more))
+    with pytest.raises(ValueError, match=f"{sentence}.*Delete it"):
+        load("OxfordPets", root)
+
+
+def test_classes_with_fewer_images_than_shots_are_counted_and_said(load, tmp_path, capsys):
+    for name, count in {"cat": 12, "dog": 40, "eel": 14}.items():
+        for part, images in (("train", count), ("test", 1)):
+            class_folders(tmp_path / part, [name], ".png", images)
+    dataset = load("ImageFolder", tmp_path, shots=16)
+    assert dataset.short_classes == {"cat": 12, "eel": 14} and len(dataset.train_x) == 42
+    assert "2 of 3 classes have fewer than 16 images: 'cat' 12, 'eel' 14.\n" in capsys.readouterr().out
+    assert load("ImageFolder", tmp_path, shots=12).short_classes == {}
+    assert load("ImageFolder", tmp_path, shots=-1).short_classes == {}
+    assert load("ImageFolder", tmp_path, shots=16, subset="new").short_classes == {"eel": 14}
+    assert "fewer than" not in capsys.readouterr().out.replace("1 of 1 classes have fewer than 16 images: 'eel' 14", "")
+
+
+def test_a_kept_sample_of_short_classes_is_counted_too(load, tmp_path, capsys):
+    plant("OxfordPets", tmp_path)
+    for _ in range(2):  # drawn, then read
+        assert load("OxfordPets", tmp_path, shots=16).short_classes == dict.fromkeys(NAMES["OxfordPets"], 4)
+        assert "4 of 4 classes have fewer than 16 images" in capsys.readouterr().out
+
+
 def test_a_seed_draws_the_same_whatever_was_drawn_before(load, tmp_path):
     plant("OxfordPets", tmp_path)
     first = load("OxfordPets", tmp_path, seed=3)
@@ -221,5 +294,5 @@ def test_nothing_half_made_is_left(load, tmp_path, monkeypatch):
 
 
 def test_unknown_subset(load, tmp_path):
-    with pytest.raises(ValueError, match="must be one of all, base, new, not 'old'"):
+    with pytest.raises(ValueError, match="There is no class subset .* 'old'"):
         load("OxfordPets", plant("OxfordPets", tmp_path), subset="old")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from trees import NAMES, plant
 
-from datasets.prepare.names import choose
+from datasets.prepare.catalogue import choose
 
 REPOSITORY = Path(__file__).parents[2]
 CROSS_DATASET = ["caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft", "sun397"]

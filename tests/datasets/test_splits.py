@@ -5,6 +5,8 @@ import os
 import random
 import re
 import shutil
+import struct
+import zlib
 
 import pytest
 from dassl.data.datasets import Datum
@@ -85,6 +87,79 @@ def test_lists_that_do_not_fit_together_are_refused(tmp_path, load, train, test,
         load("DescribableTextures", tmp_path)
 
 
+@pytest.mark.parametrize("label", [2, 30_000_000, 10**12, 10**400])
+def test_labels_beyond_the_number_of_images(tmp_path, load, label, bounded):
+    folder = tmp_path / "dtd"
+    folder.mkdir()
+    write(folder, [["a.jpg", 0, "cat"], ["b.jpg", label, "dog"]], test=[["c.jpg", 0, "cat"]]).rename(
+        folder / "split_zhou_DescribableTextures.json"
+    )
+    with bounded(10), pytest.raises(ValueError, match="no training image with label 1; labels must run from 0"):
+        load("DescribableTextures", tmp_path)
+
+
+def test_labels_below_zero(tmp_path, load):
+    text(plant("OxfordPets", tmp_path) / "oxford_pets/annotations/test.txt", "abyssinian_7 0 1 1")
+    with pytest.raises(ValueError, match=r"has the label -1 \('abyssinian'\); labels count from 0"):
+        load("OxfordPets", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_list_that_stands_twice_in_a_split_file(tmp_path, name):
+    """JSON readers keep the last one, and the images of the first would be lost."""
+    path = write(tmp_path, [["a.jpg", 0, "cat"]])
+    path.write_text(path.read_text()[:-1] + f', "{name}": [["b.jpg", 0, "cat"]]}}')
+    with pytest.raises(ValueError, match=f"split.json is not valid JSON .*the key '{name}' stands in it twice"):
+        read_split(path, tmp_path)
+
+
+def test_a_list_under_another_name_in_a_split_file(tmp_path):
+    path = write(tmp_path, [["a.jpg", 0, "cat"]])
+    path.write_text(path.read_text()[:-1] + ', "tset": [["b.jpg", 0, "cat"]]}')
+    with pytest.raises(ValueError, match="split.json has something else: There is no list 'tset': did you mean 'test'"):
+        read_split(path, tmp_path)
+
+
+def test_a_file_of_brackets_is_not_built(tmp_path, bounded):
+    (tmp_path / "split.json").write_text('{"train": [' + "[]," * 12_000_000 + '[]], "val": [], "test": []}')
+    with bounded(20), pytest.raises(ValueError, match="split.json is not valid JSON of this kind"):
+        read_split(tmp_path / "split.json", tmp_path)
+
+
+def test_matlab_files_that_unfold(tmp_path, bounded):
+    """Two megabytes of file, two gigabytes of zeros."""
+    from scipy.io import savemat
+
+    from datasets.files import read_matlab
+
+    path = tmp_path / "labels.mat"
+    savemat(path, {"labels": [[1, 2]]})
+    packer = zlib.compressobj()
+    packed = b"".join(packer.compress(bytes(2**24)) for _ in range(128)) + packer.flush()
+    path.write_bytes(path.read_bytes()[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    with bounded(20), pytest.raises(ValueError, match="labels.mat cannot be read .*more than a hundred times its size"):
+        read_matlab(path, "labels")
+
+
+def test_killed_writers_leave_no_pile(load, tmp_path):
+    """Parts of a split and of a sample, as killed processes of this version and the one before leave them."""
+    plant("EuroSAT", tmp_path)
+    folder = tmp_path / "eurosat"
+    for _ in range(3):
+        process = os.fork()
+        if process == 0:
+            os.replace = lambda *args: os.kill(os.getpid(), 9)
+            try:
+                load("EuroSAT", tmp_path)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -9
+        assert len(list(folder.rglob(".*.part"))) == 1
+    (folder / ".split_zhou_EuroSAT.json.a1b2c3d4.part").write_text("half")
+    load("EuroSAT", tmp_path)
+    assert not list(folder.rglob(".*.part"))
+
+
 def test_rule_p_is_the_familys(tmp_path):
     """Written out: shuffle the sorted listing of each sorted class, cut at round(n / 2) and round(n / 5)."""
     plant("Caltech101", tmp_path)
@@ -154,8 +229,7 @@ def test_a_data_root_that_cannot_be_written_to_costs_one_line(load, tmp_path, mo
     def refuse(*args, **kwargs):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
-    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    monkeypatch.setattr("os.fsync", refuse)
     capsys.readouterr()
     again = load("EuroSAT", tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if "Read-only file system" in line]
@@ -252,7 +326,7 @@ def test_damaged_lists_are_named(name, file, lines, sentence, load, tmp_path):
 
 def test_matlab_files_name_what_to_install(load, tmp_path, monkeypatch):
     plant("StanfordCars", tmp_path)
-    monkeypatch.setattr("needs.find_spec", lambda name: None)
+    monkeypatch.setattr("promptclip.common.names.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install scipy"):
         load("StanfordCars", tmp_path)
 

@@ -39,8 +39,8 @@ def test_class_names_of_a_file(load, tmp_path):
 
 def test_a_template(load, tmp_path):
     dataset = load("ImageFolder", three_parts(tmp_path), TEMPLATE="a cup of {}.")
-    assert dataset_template(dataset.cfg) == "a cup of {}."
-    assert dataset_template(load("ImageFolder", tmp_path).cfg) == "a photo of a {}."
+    assert dataset_template("ImageFolder", dataset.cfg.DATASET.TEMPLATE) == "a cup of {}."
+    assert dataset_template("ImageFolder", load("ImageFolder", tmp_path).cfg.DATASET.TEMPLATE) == "a photo of a {}."
 
 
 def test_one_folder_is_divided_once(load, tmp_path):
@@ -138,12 +138,12 @@ def test_a_list_without_split_is_divided_the_same_every_time(load, tmp_path):
         (
             "images.csv",
             as_csv([("a.jpg", "cat", "tarin")]),
-            r"images\.csv, line 2: the split is 'tarin'; it must be",
+            r"images\.csv, line 2: There is no split 'tarin': did you mean 'train'",
         ),
-        ("images.csv", as_csv([("a.jpg", "", "train")]), "line 2: there is no 'class'"),
+        ("images.csv", as_csv([("a.jpg", "", "train")]), "line 2: 'class' is empty"),
         ("images.csv", as_csv([("../a.jpg", "cat", "train")]), "line 2 has the path '../a.jpg', which leads out"),
-        ("images.csv", as_csv([*ROWS, ("a.jpg", "z", "")]), "gives some images a split and others none"),
-        ("images.jsonl", ["{"], r"images\.jsonl, line 1: no valid JSON"),
+        ("images.csv", as_csv([*ROWS, ("a.jpg", "z", "")]), "line 10: 'split' is empty; .* leave split out"),
+        ("images.jsonl", ["{"], r"images\.jsonl, line 1 is not valid JSON"),
         ("images.jsonl", ["[1]"], r"line 1: expected \{"),
         ("images.jsonl", ['{"path": 3, "class": "z", "split": "train"}'], "'path' is 3; it must be a text"),
     ],
@@ -167,3 +167,116 @@ def test_another_root_is_another_run_where_the_root_is_the_data(name, counts):
     cfg.merge_from_list(["DATASET.NAME", name, "DATASET.ROOT", "here", "TRAINER.NAME", "CoOp"])
     stored = {"DATASET": {"NAME": name, "ROOT": "there"}, "TRAINER": {"NAME": "CoOp"}}
     assert differences(cfg, stored) == (["DATASET.ROOT: 'there' -> 'here'"] if counts else [])
+
+
+# ---- columns ----
+
+UNKNOWN = [
+    ("path,class,Split", "'Split', .* call it 'split'"),
+    ("path,class,set", "'set', .* call it 'split'"),
+    ("path,class,spilt", "'spilt', .* call it 'split'"),
+    ("path,class,fold", "'fold', .* call it 'split'"),
+    ("path,class,subset ", "'subset', .* call it 'split'"),
+    ("path,class,split,weight", "'weight', which is not known: take it out"),
+    ("path,Class,split", "'Class', .* call it 'class'"),
+    ("image,class,split", "'image', .* call it 'path'"),
+    ("path,class,", "has the column '', "),
+    ("path,class,class", "has the column 'class' twice"),
+]
+
+
+@pytest.mark.parametrize(("header", "sentence"), UNKNOWN)
+def test_columns_that_are_not_known_are_named(load, tmp_path, header, sentence):
+    """Dropped, they would have test images trained on."""
+    rows = [[*row, "x"][: len(header.split(","))] for row in ROWS]
+    with pytest.raises(ValueError, match=f"images.csv has the column {sentence.removeprefix('has the column ')}"):
+        load("ImageList", listed(tmp_path, as_csv(rows, header)))
+    (tmp_path / "images.csv").unlink()
+    keys = [key.strip() for key in header.split(",")]
+    lines = ["{" + ", ".join(f'"{key}": "{value}"' for key, value in zip(keys, row, strict=True)) + "}" for row in rows]
+    with pytest.raises(ValueError, match="images.jsonl, line 1 (has the column|is not valid JSON .* twice)"):
+        load("ImageList", listed(tmp_path, lines, "images.jsonl"))
+
+
+@pytest.mark.parametrize("line", [0, 3])
+def test_one_odd_line_of_a_list(load, tmp_path, line):
+    lines = as_json(ROWS)
+    lines[line] = lines[line].replace('"split"', '"Split"')
+    with pytest.raises(ValueError, match=f"line {line + 1} has the column 'Split', .* call it 'split'"):
+        load("ImageList", listed(tmp_path, lines, "images.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (as_csv(ROWS, "path,class"), r"line 2: it has 3 field\(s\), where the first line names 2"),
+        (as_csv([row[:2] for row in ROWS]), r"line 2: it has 2 field\(s\), where the first line names 3"),
+        (as_csv([(*row[:2], "") for row in ROWS]), "line 2: 'split' is empty; .*or leave split out"),
+        (as_csv([*ROWS, ("b.png", '"z', "train")]), "cannot be read as UTF-8 text with rows"),
+        (as_csv([*ROWS, ("b.png", '"z\ny"', "train")]), "'class' is 'z\\\\ny'; it must be a text in one line"),
+        (as_csv([(*row[:2], row[2].upper()) for row in ROWS]), "There is no split 'TRAIN': did you mean 'train'"),
+    ],
+)
+def test_rows_from_which_something_would_be_lost(load, tmp_path, lines, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        load("ImageList", listed(tmp_path, lines))
+
+
+def test_a_key_that_stands_twice_in_a_line(load, tmp_path):
+    lines = as_json(ROWS)
+    lines[1] = lines[1][:-1] + ', "split": "test"}'
+    with pytest.raises(ValueError, match="line 2 is not valid JSON .*the key 'split' stands in it twice"):
+        load("ImageList", listed(tmp_path, lines, "images.jsonl"))
+
+
+def test_two_lists_are_one_too_many(load, tmp_path):
+    listed(listed(tmp_path, as_csv(ROWS)), as_json(ROWS[:-1]), "images.jsonl")
+    with pytest.raises(ValueError, match="name the one to read with DATASET.LIST"):
+        load("ImageList", tmp_path)
+    assert len(load("ImageList", tmp_path, LIST="images.jsonl", shots=-1).test) == 3
+
+
+# ---- names and places ----
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_tilde_that_the_shell_did_not_see(load, at_home):
+    three_parts(at_home / "mine")
+    assert load("ImageFolder", "~/mine").label == "mine"
+    listed(at_home / "listed", as_csv(ROWS), "../list.csv")
+    assert load("ImageList", "~/listed", LIST="~/list.csv").label == "list"
+
+
+def test_ones_own_images_have_a_name(load, tmp_path):
+    assert load("ImageFolder", three_parts(tmp_path / "coffee")).label == "coffee"
+    assert load("ImageFolder", tmp_path / "coffee", LABEL="Coffee of 2024").label == "Coffee of 2024"
+    listed(tmp_path / "letters", as_csv(ROWS))
+    assert load("ImageList", tmp_path / "letters").label == "letters"
+    (tmp_path / "letters/images.csv").rename(tmp_path / "letters/greek.csv")
+    assert load("ImageList", tmp_path / "letters", LIST="greek.csv").label == "greek"
+    assert load("EmojiNet").label == "EmojiNet"
+
+
+@pytest.mark.parametrize("name", ["EuroSAT", "eurosat", "food_101", "oxford-pets", "EmojiNet", "dtd"])
+def test_ones_own_images_never_have_a_published_name(load, tmp_path, name):
+    assert load("ImageFolder", three_parts(tmp_path / name)).label == f"{name}-ImageFolder"
+    with pytest.raises(ValueError, match=f"DATASET.LABEL .*'{name}' is another data set. Choose another"):
+        load("ImageFolder", tmp_path / name, LABEL=name)
+
+
+@pytest.mark.parametrize("label", ["a/b", "..", ".", "a\nb", " a", "x" * 200, "a\\b"])
+def test_a_label_is_the_name_of_a_folder(load, tmp_path, label):
+    with pytest.raises(ValueError, match="DATASET.LABEL must be a name .* cannot be the name of a folder"):
+        load("ImageFolder", three_parts(tmp_path), LABEL=label)
+
+
+def test_keys_that_a_data_set_has_no_use_for_are_refused(load, tmp_path):
+    with pytest.raises(ValueError, match="EmojiNet has its name; DATASET.LABEL is for images of your own"):
+        load("EmojiNet", LABEL="smileys")
+    with pytest.raises(ValueError, match="ImageFolder reads no list; take DATASET.LIST out, or use ImageList"):
+        load("ImageFolder", three_parts(tmp_path), LIST="images.csv")

@@ -21,7 +21,7 @@ def scripts():
     """The scripts find one another beside themselves, as when they are run."""
     added = [str(HERE), str(HERE.parent)]
     sys.path[:0] = added
-    names = "artwork augment blocks captions learn train_text train_vision vision words"
+    names = "artwork augment captions learn towers train_text train_vision words"
     yield
     for path in added:
         sys.path.remove(path)
@@ -30,48 +30,49 @@ def scripts():
 
 
 def small_vision():
-    from vision import build_vision
+    from towers import build_vision
 
     torch.manual_seed(0)
     return build_vision(64, 2, 8, 32, 16, torch.randn(300, 192))
 
 
 def test_the_vision_tower_in_training_is_openais():
-    from vision import encode
+    from towers import encode_images
 
     visual, images = small_vision(), torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(encode(visual, images), visual(images))
+    torch.testing.assert_close(encode_images(visual, images), visual(images))
 
 
 def test_dropped_patches_are_another_picture_and_drawn_from_the_generator():
-    from vision import encode
+    from towers import encode_images
 
     visual, images = small_vision(), torch.randn(3, 3, 32, 32)
-    some = [encode(visual, images, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    some = [encode_images(visual, images, 5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(some[0], some[1]) and not torch.allclose(some[0], some[2], atol=1e-4)
 
 
 def test_the_text_tower_in_training_is_openais():
-    from train_text import Text, start
+    from towers import TextTower, new_clip
 
     torch.manual_seed(0)
-    model = start(torch.randn(49408, 100), 64)
+    model = new_clip(torch.randn(49408, 100), 64)
     phrases = ["a photo of a mammal.", "a", "an image of the heart symbol"]
     tokens = clip.tokenize(phrases)
-    ours = Text(model, tokens.unique())(tokens)
+    ours = TextTower(model, tokens.unique())(tokens)
     assert isinstance(model, CLIP)
     torch.testing.assert_close(ours, F.normalize(model.encode_text(tokens), dim=-1))
 
 
 def test_the_finished_file_rebuilds_with_openais_code(tmp_path):
-    from train_text import Text, save, start
+    from towers import TextTower, new_clip
+    from train_text import save
 
     from promptclip import load_clip
 
     torch.manual_seed(0)
-    model = start(torch.randn(49408, 100), 64)
+    model = new_clip(torch.randn(49408, 100), 64)
     tokens = clip.tokenize(["a photo of a mammal."])
-    text = Text(model, tokens.unique())
+    text = TextTower(model, tokens.unique())
     with torch.no_grad():
         text.table += 0.1  # learnt: the file must hold this, not the start
     save(model, text, 30.0, tmp_path / "small.pt")
@@ -81,7 +82,7 @@ def test_the_finished_file_rebuilds_with_openais_code(tmp_path):
 
 
 @pytest.mark.parametrize("stops", [[3], [2, 5]])
-def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, stops):
+def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path, stops):
     from learn import Schedule, fit, optimisers
 
     def train(folder, until):

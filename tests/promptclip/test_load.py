@@ -101,7 +101,7 @@ def test_the_embedded_backbone():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match=r"no backbone named 'ViT-B16'.*did you mean ViT-B/16\?"):
+    with pytest.raises(ValueError, match=r"no backbone, nor file, 'ViT-B16'.*did you mean 'ViT-B/16'\?"):
         load_clip("ViT-B16")
 
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from small_clip import clip_model
 
-from benchmarks.count import saved_bytes
+from benchmarks.measure import saved_bytes
 from promptclip import ClassPrompts, PromptedCLIP
-from promptclip.memory import decide
+from promptclip.learner import cosine_logits
+from promptclip.model import choose_checkpointing
 
 NAMES = [f"class number {i} {'of many ' * (i % 3)}" for i in range(40)]
 
@@ -20,7 +21,7 @@ def step(tower, layout, shift):
     images = torch.randn(3, 3, 32, 32, generator=generator)
     image, image_shift = tower.encode_image(images, vision, shift)
     texts, text_shift = tower.encode_text(layout, text, shift)
-    loss = tower.logits(image, texts).logsumexp(1).sum()
+    loss = cosine_logits(image, texts, tower.model.logit_scale).logsumexp(1).sum()
     return loss + (image_shift.norm.sum() + text_shift.norm.sum() if shift else 0), [*text, *vision]
 
 
@@ -54,12 +55,12 @@ def test_the_estimate_is_near_what_is_kept(tower, layout, shift):
 
 
 def test_what_is_decided():
-    assert decide("auto", 79, 100)[0] is False and decide("auto", 81, 100)[0] is True
-    assert decide("auto", 10**15, None)[0] is False
-    assert decide("on", 1, 100)[0] is True and decide("off", 99, 100)[0] is False
-    assert "1.0 GiB, 2.0 GiB is free: activations are kept." in decide("auto", 2**30, 2**31)[1]
+    assert choose_checkpointing("auto", 79, 100)[0] is False and choose_checkpointing("auto", 81, 100)[0] is True
+    assert choose_checkpointing("auto", 10**15, None)[0] is False
+    assert choose_checkpointing("on", 1, 100)[0] is True and choose_checkpointing("off", 99, 100)[0] is False
+    assert "1.0 GiB, 2.0 GiB is free: activations are kept." in choose_checkpointing("auto", 2**30, 2**31)[1]
     with pytest.raises(ValueError, match="MODEL.CHECKPOINTING 'yes' is none of auto, on, off"):
-        decide("yes", 1, 1)
+        choose_checkpointing("yes", 1, 1)
 
 
 def test_weights_that_learn_are_refused(tower, layout):

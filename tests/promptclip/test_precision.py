@@ -9,6 +9,7 @@ from clip.model import convert_weights
 from small_clip import clip_model
 
 from promptclip import ClassPrompts, PromptedCLIP
+from promptclip.learner import cosine_logits
 
 CLASSES = ClassPrompts.with_context(["cat", "general hummer suv"], 2, "a photo of a")
 MODES = {
@@ -29,7 +30,7 @@ def run(model, context=nullcontext):
     with context():
         image, image_shift = tower.encode_image(images, vision, shift=True)
         texts, text_shift = tower.encode_text(tower.layout(CLASSES), text, shift=True)
-        logits = tower.logits(image, texts).float()
+        logits = cosine_logits(image, texts, tower.model.logit_scale).float()
         (logits.logsumexp(1).sum() + image_shift.norm.sum() + text_shift.norm.sum()).backward()
     numbers = [logits, image_shift.norm, text_shift.norm, text[0].grad, vision[1].grad]
     return [number.detach().float() for number in numbers], (image.dtype, texts.dtype), image_shift.norm.dtype

@@ -4,8 +4,8 @@ import clip
 import pytest
 import torch
 
-from benchmarks.plain import padded
-from promptclip.tokens import ClassPrompts, encode
+from promptclip.class_prompts import ClassPrompts, encode
+from promptclip.plain import padded
 
 NAMES = ["cat", "boeing_737-200", "2000 AM General Hummer SUV"]
 
@@ -42,7 +42,7 @@ def test_class_token_position(position, expected):
     word = {encode("cat")[1]: "cat", encode(".")[1]: "."}
     inner = [
         slot if slot >= 0 else word[token]
-        for token, slot in zip(prompts.ids[0][1:-1], prompts.slots[0][1:-1], strict=True)
+        for token, slot in zip(prompts.ids[0][1:-1], prompts.context[0][1:-1], strict=True)
     ]
     assert inner == expected
 

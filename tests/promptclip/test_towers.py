@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_clip import in_double
 
-from benchmarks import plain as oracle
-from benchmarks.count import flops
+from benchmarks.measure import flops
+from promptclip import plain as oracle
+from promptclip.class_prompts import POSITIONS, ClassPrompts
+from promptclip.learner import cosine_logits
 from promptclip.model import PromptedCLIP
-from promptclip.tokens import POSITIONS, ClassPrompts
 
 NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "Annual Crop Land", "tench", "a"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-'&/(),.éü"
@@ -116,7 +117,7 @@ def test_without_prompts_the_towers_are_clip(model):
     assert close(tower.encode_image(images)[0], model.encode_image(images))
     texts = ["a photo of a cat.", "forest", "an origami of the general hummer suv"]
     assert close(tower.encode_texts(texts, batch=2), model.encode_text(clip.tokenize(texts)))
-    logits = tower.logits(tower.encode_image(images)[0], tower.encode_texts(texts))
+    logits = cosine_logits(tower.encode_image(images)[0], tower.encode_texts(texts), model.logit_scale)
     assert close(logits, model(images, clip.tokenize(texts))[0])
     image_shift = tower.encode_image(images, shift=True)[1]
     assert image_shift.norm.max() < 1e-100  # nothing prompts, so nothing shifts
@@ -132,8 +133,8 @@ def test_one_context_per_image_is_a_batch_of_text_passes(model):
     for one, context in zip(together, contexts, strict=True):
         assert close(one, tower.encode_text(layout, [context])[0])
     images = torch.randn(4, 32, dtype=torch.double)
-    for row, image, text in zip(tower.logits(images, together), images, together, strict=True):
-        assert close(row, tower.logits(image[None], text)[0])
+    for row, image, text in zip(cosine_logits(images, together, model.logit_scale), images, together, strict=True):
+        assert close(row, cosine_logits(image[None], text, model.logit_scale)[0])
 
 
 @pytest.mark.parametrize(("count", "layers"), [(1, LAYERS), (1000, 3)])

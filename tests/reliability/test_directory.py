@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import small_run
+from dassl.engine import TRAINER_REGISTRY, SimpleTrainer
 from dassl.utils import load_checkpoint
-
-from runs.lock import Lock
 
 MODEL = "VLPromptLearner"
 
@@ -35,15 +34,15 @@ class Limit:
         self.size = size
 
     def __call__(self):
-        from dassl.engine.saving import Saving
+        from dassl.engine import TrainerBase
 
-        save = Saving.save_model
+        save = TrainerBase.save_model
 
         def limited(trainer, *args, **kwargs):
             save(trainer, *args, **kwargs)
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
 
-        Saving.save_model = limited
+        TrainerBase.save_model = limited
 
 
 def test_no_more_room_for_a_checkpoint(command, whole, tmp_path):
@@ -57,6 +56,37 @@ def test_no_more_room_for_a_checkpoint(command, whole, tmp_path):
     code, printed = small_run.run(argv, tmp_path / "printed")  # there is room again
     assert code == 0, printed
     assert small_run.epoch_lines(directory) == small_run.epoch_lines(whole)
+
+
+class FullAtFeatures:
+    """Called in a run's process: while features.npz is written, no file may grow beyond 500 bytes."""
+
+    def __call__(self):
+        import numpy
+
+        save = numpy.savez
+
+        def limited(*args, **arrays):
+            before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+            try:
+                save(*args, **arrays)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+        numpy.savez = limited
+
+
+def test_no_more_room_for_the_features(command, tmp_path):
+    directory = tmp_path / "out"
+    argv = [*command, "--output-dir", str(directory), "OPTIM.MAX_EPOCH", "1", "TEST.SAVE_FEATURES", "True"]
+    code, printed = small_run.run(argv, tmp_path / "printed", FullAtFeatures())
+    assert code == 1
+    only_sentence(printed, f"{directory / 'features.npz'} cannot be written (File too large)")
+    assert not list(directory.rglob("*.part")) and not (directory / "features.npz").exists()
+    assert json.loads((directory / "metrics.json").read_text())["complete"] is False
+    code, printed = small_run.run(argv, tmp_path / "printed")
+    assert code == 0 and (directory / "features.npz").exists(), printed
 
 
 @pytest.fixture
@@ -122,16 +152,35 @@ class After:
         self.action, self.directory = action, directory
 
     def __call__(self):
-        from trainers.prompt_trainer import PromptTrainer
+        import trainers  # noqa: F401  registers the methods
 
-        step = PromptTrainer.forward_backward
+        trainer = TRAINER_REGISTRY.get("RESTORE_p")
+        step = trainer.forward_backward
 
         def watched(trainer, batch):
             if (trainer.epoch, trainer.batch_idx) == (1, 1):
                 self.action(self.directory)
             return step(trainer, batch)
 
-        PromptTrainer.forward_backward = watched
+        trainer.forward_backward = watched
+
+
+class BeforeTheLog(After):
+    """The same, between taking the directory and opening the log."""
+
+    def __call__(self):
+        import runs.run
+
+        seed = runs.run.set_random_seed
+        runs.run.set_random_seed = lambda number: (self.action(self.directory), seed(number))
+
+
+class WhileBuilding(After):
+    """The same, when the log is open and nothing trained."""
+
+    def __call__(self):
+        build = SimpleTrainer.build_data_loader
+        SimpleTrainer.build_data_loader = lambda trainer: (self.action(self.directory), build(trainer))
 
 
 def replace(directory):
@@ -139,15 +188,24 @@ def replace(directory):
     Path(directory).mkdir()
 
 
-@pytest.mark.parametrize("action", [shutil.rmtree, replace])
-def test_a_directory_removed_under_the_run(command, tmp_path, action):
+def replace_by_file(directory):
+    shutil.rmtree(directory)
+    Path(directory).touch()
+
+
+@pytest.mark.parametrize("action", [shutil.rmtree, replace, replace_by_file])
+@pytest.mark.parametrize("when", [BeforeTheLog, WhileBuilding, After])
+def test_a_directory_removed_under_the_run(command, tmp_path, when, action):
     directory = tmp_path / "out"
     code, printed = small_run.run(
-        [*command, "--output-dir", str(directory)], tmp_path / "printed", After(action, str(directory))
+        [*command, "--output-dir", str(directory)], tmp_path / "printed", when(action, str(directory))
     )
-    assert code == 1
+    assert code == (1 if when is After else 2)
     only_sentence(printed, str(directory), "was removed or replaced")
-    assert not directory.exists() or not list(directory.iterdir())  # it is not made anew
+    if directory.is_dir():
+        assert not list(directory.iterdir())  # nothing is made anew
+    else:
+        assert directory.exists() == (action is replace_by_file)
 
 
 # ---- two processes ----
@@ -188,22 +246,3 @@ def test_a_second_process_is_told_who_is_there(command, tmp_path):
     assert code == 0, printed
     assert f"Taking over {directory} from process {first.pid} on {socket.gethostname()}" in printed
     assert not (directory / ".lock").exists()
-
-
-def test_a_lock_of_nonsense_is_taken_over(tmp_path):
-    for text in (b"", b"\xff\x00", b"[1]", b'{"host": []}', b"null"):
-        (tmp_path / ".lock").write_bytes(text)
-        lock = Lock(tmp_path)
-        lock.take()
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-        lock.release()
-        assert not (tmp_path / ".lock").exists()
-
-
-def test_without_locks_the_run_says_so(tmp_path, monkeypatch, capsys):
-    def none(*args):
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr("fcntl.lockf", none)
-    Lock(tmp_path).take()
-    assert "Note: this file system has no locks (No locks available)" in capsys.readouterr().out

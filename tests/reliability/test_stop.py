@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the step is finished, everything saved, the exit code 75, and the same command goes on."""
+"""SIGTERM and SIGINT: the step is finished, everything saved, the exit code 75, and the same command resumes."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import small_run
 import torch
+from dassl.engine import TRAINER_REGISTRY, SimpleTrainer
 from dassl.utils import load_checkpoint
 
 import train
@@ -23,15 +24,16 @@ class SlowSteps:
     """Called in a run's process: training steps take so long that a signal falls between two of a known epoch."""
 
     def __call__(self):
-        from trainers.prompt_trainer import PromptTrainer
+        import trainers  # noqa: F401  registers the methods
 
-        step = PromptTrainer.forward_backward
+        trainer = TRAINER_REGISTRY.get("RESTORE_p")
+        step = trainer.forward_backward
 
         def slow(self, batch):
             time.sleep(0.2)
             return step(self, batch)
 
-        PromptTrainer.forward_backward = slow
+        trainer.forward_backward = slow
 
 
 def wait_for_line(output, text):
@@ -57,11 +59,11 @@ def test_a_stopped_run_goes_on_inside_its_epoch(command, whole, tmp_path, number
     printed = output.read_text()
     assert f"{number}: saving after this step" in printed and "Traceback" not in printed
     (saved,) = directory.glob(f"{MODEL}/model.pth.tar-1-batch-*")
-    assert f"stopped: the same command takes {directory} up again from {saved}." in printed
+    assert f"stopped: the same command resumes {directory} from {saved}." in printed
     assert json.loads((directory / "metrics.json").read_text())["complete"] is False
 
     code, printed = small_run.run(argv, output)
-    assert code == 0 and "Going on behind batch" in printed, printed
+    assert code == 0 and "Resuming after batch" in printed, printed
     assert not list(directory.glob(f"{MODEL}/*batch*"))
     if workers:  # their random numbers are others than those of no workers
         code, printed = small_run.run([*argv, "OUTPUT_DIR", str(tmp_path / "undisturbed")], output)
@@ -85,13 +87,11 @@ def test_a_signal_before_the_training_loses_nothing(command, tmp_path):
 
 
 class SlowLoad:
-    """Called in a run's process: the backbone takes a second to load."""
+    """Called in a run's process: the data take a second to load, after the backbone."""
 
     def __call__(self):
-        from trainers import prompt_trainer
-
-        load = prompt_trainer.load_clip
-        prompt_trainer.load_clip = lambda name: (time.sleep(1), load(name))[1]
+        load = SimpleTrainer.build_data_loader
+        SimpleTrainer.build_data_loader = lambda trainer: (time.sleep(1), load(trainer))
 
 
 def test_a_script_hands_the_signal_on(tmp_path):
@@ -145,13 +145,14 @@ class WarnsOfScatter:
     def __call__(self):
         import warnings
 
-        from trainers.prompt_trainer import PromptTrainer
+        import trainers  # noqa: F401  registers the methods
 
-        step = PromptTrainer.forward_backward
+        trainer = TRAINER_REGISTRY.get("RESTORE_p")
+        step = trainer.forward_backward
 
         def warns(self, batch):
             if torch.are_deterministic_algorithms_enabled():
                 warnings.warn("scatter_cuda does not have a deterministic implementation, but you set …", stacklevel=1)
             return step(self, batch)
 
-        PromptTrainer.forward_backward = warns
+        trainer.forward_backward = warns

@@ -6,9 +6,8 @@ import re
 import pytest
 import small_run
 
-from runs.arguments import build_parser
-from runs.checks import check_values
-from runs.config import build_config
+from runs.command_line import build_parser
+from runs.config import build_config, check_names, check_places, check_values
 from train import sentence
 
 MODEL = "VLPromptLearner"
@@ -20,9 +19,9 @@ class NoImages:
     def __call__(self):
         import os
 
-        from dassl.data import image_cache
+        from dassl.utils import images
 
-        image_cache.read_image = lambda path: os._exit(99)
+        images.read_image = lambda path: os._exit(99)
 
 
 def refusal(command, tmp_path, *options):
@@ -57,13 +56,31 @@ def test_the_images_would_be_read_otherwise(command, tmp_path):
         (("SEED", "-7"), r"SEED is -7; allowed is -1 to"),
         (("TRAIN.PRINT_FREQ", "0"), r"PRINT_FREQ is 0; allowed is 1 or more"),
         (("OPTIM.MAX_EPOCH", "2.5"), r"OPTIM.MAX_EPOCH .* must be of type int"),
+        (("DATALOADER.NUM_WORKERS", "100000"), r"NUM_WORKERS is 100000; allowed is 0 to 256"),
+        (("DATALOADER.TEST.NUM_WORKERS", "100000"), r"NUM_WORKERS is 100000; allowed is -1 to 256"),
+        (("INPUT.PIXEL_STD", "[0.0, 0.0, 0.0]"), r"PIXEL_STD is \[0.0, 0.0, 0.0\]; allowed is 1e-06 to"),
+        (("INPUT.PIXEL_MEAN", "['a', 'b', 'c']"), r"PIXEL_MEAN is \['a', 'b', 'c'\]; allowed is -1000 to"),
+        (("INPUT.PIXEL_MEAN", "[1e999, 0, 0]"), r"PIXEL_MEAN is \[inf, 0, 0\]; allowed"),
+        (("INPUT.RRCROP_SCALE", "(1.0, 0.5)"), r"RRCROP_SCALE is \(1.0, 0.5\); it must be the least and the greatest"),
+        (("INPUT.RRCROP_SCALE", "(0.0, 0.0)"), r"RRCROP_SCALE is \(0.0, 0.0\); it must be"),
+        (("INPUT.NO_TRANSFORM", "True"), r"NO_TRANSFORM is True, .*; set it False"),
+        (("INPUT.GB_K", "4"), r"GB_K is 4; the size of a blur is odd"),
+        (("DATALOADER.K_TRANSFORMS", "2"), r"K_TRANSFORMS is 2, but RESTORE_p takes one view"),
+        (("MODEL.CHECKPOINTING", "maybe"), r"choice of MODEL.CHECKPOINTING 'maybe'.* known are auto, off, on"),
+        (("OPTIM.GAMMA", "-1.0"), r"OPTIM.GAMMA is -1.0; allowed is 0 to 1"),
+        (("OPTIM.STEPSIZE", "('a',)"), r"OPTIM.STEPSIZE is \('a',\); allowed"),
+        (("OPTIM.ADAM_BETA1", "1.0"), r"OPTIM.ADAM_BETA1 is 1.0; allowed"),
+        (("OUTPUT_DIR", " "), r"OUTPUT_DIR is empty; name the directory"),
         (("OPTIM.MAXEPOCH", "2"), r"did you mean OPTIM.MAX_EPOCH\?"),
     ],
 )
 def test_before_anything_is_built(command, tmp_path, options, expected):
     args = build_parser("").parse_args([*command, "--output-dir", str(tmp_path / "out"), *options])
     with pytest.raises((ValueError, KeyError)) as caught:
-        check_values(build_config(args))
+        cfg = build_config(args)
+        check_names(cfg)
+        check_values(cfg)
+        check_places(cfg)
     assert re.search(expected, sentence(caught.value)), sentence(caught.value)
 
 
@@ -134,7 +151,7 @@ def test_broken_test_images_are_counted_on_request(damaged, whole, tmp_path):
             ("--trainer", "RESTORE_m", "TRAINER.RESTORE_M.PROMPT_DEPTH", "2"),
             r"There is no checkpoint .*VLPromptLearner",
         ),
-        (("TRAINER.RESTORE_P.N_CTX_VISION", "3"), r"its vision_ctx is \(4, 64\) where this run has \(3, 64\)"),
+        (("TRAINER.RESTORE_P.N_CTX_VISION", "3"), r"vision_ctx is \(4, 64\) where this run has \(3, 64\)"),
     ],
 )
 def test_no_accuracy_from_a_model_that_was_not_loaded(command, whole, tmp_path, options, expected):

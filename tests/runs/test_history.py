@@ -1,4 +1,4 @@
-"""history.json: its keys, its numbers, and going on in it; tests/reliability has runs that are killed and stopped."""
+"""history.json: its keys, its numbers, and continuing it; tests/reliability has runs that are killed and stopped."""
 
 import json
 import re
@@ -6,13 +6,15 @@ import re
 import pytest
 import small_run
 import torch
+from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import load_checkpoint
 from record_files import documented
 
 import train
+import trainers  # noqa: F401  registers the methods
 from runs.history import read_history
-from trainers.prompt_trainer import PromptTrainer
 
+RESTORE = TRAINER_REGISTRY.get("RESTORE_p")
 IVLP = ("--trainer", "IVLP", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2")
 TIMES = ("seconds", "images_per_second")
 
@@ -68,14 +70,14 @@ def test_images_a_second_and_seconds_are_in_the_record(whole):
 
 
 def test_epochs_behind_the_point_of_resumption_are_dropped(perform, whole, tmp_path, monkeypatch):
-    step = PromptTrainer.forward_backward
+    step = RESTORE.forward_backward
 
     def broken(self, batch):
         if self.epoch == 3:
             raise KeyboardInterrupt
         return step(self, batch)
 
-    monkeypatch.setattr(PromptTrainer, "forward_backward", broken)
+    monkeypatch.setattr(RESTORE, "forward_backward", broken)
     out = tmp_path / "out"
     perform(out, "TRAIN.CHECKPOINT_FREQ", "2", code=75)
     assert history(out) == history(whole)[:3]
@@ -85,7 +87,7 @@ def test_epochs_behind_the_point_of_resumption_are_dropped(perform, whole, tmp_p
         seen.append((self.epoch, [entry["epoch"] for entry in history(out)]))
         return step(self, batch)
 
-    monkeypatch.setattr(PromptTrainer, "forward_backward", notes)
+    monkeypatch.setattr(RESTORE, "forward_backward", notes)
     perform(out, "TRAIN.CHECKPOINT_FREQ", "2")
     assert seen[0] == (2, [1, 2, 3]) and seen[-1] == (3, [1, 2, 3])
     assert history(out) == history(whole)
@@ -93,17 +95,17 @@ def test_epochs_behind_the_point_of_resumption_are_dropped(perform, whole, tmp_p
 
 @pytest.mark.parametrize("batch", [0, 2])
 def test_an_epoch_that_was_stopped_has_the_entry_of_a_whole_one(batch, perform, whole, tmp_path, monkeypatch):
-    step = PromptTrainer.forward_backward
+    step = RESTORE.forward_backward
 
     def stopped(self, data):
         self.stop_requested = (self.epoch, self.batch_idx) == (0, batch)
         return step(self, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "forward_backward", stopped)
+        patch.setattr(RESTORE, "forward_backward", stopped)
         perform(tmp_path / "out", code=75)
     assert not (tmp_path / "out" / "history.json").exists()
-    assert f"Going on behind batch {batch + 1}" in perform(tmp_path / "out").out
+    assert f"Resuming after batch {batch + 1}" in perform(tmp_path / "out").out
     assert history(tmp_path / "out") == history(whole)
 
 
@@ -115,7 +117,7 @@ def test_a_run_resumed_from_elsewhere_goes_on_in_its_history(perform, whole, tmp
     assert found.record["train_seconds"] > 0
 
 
-def test_tracking_is_alike_in_all_methods_and_changes_nothing(perform, tmp_path):
+def test_tracking_is_the_same_in_all_methods_and_changes_nothing(perform, tmp_path):
     plain = perform(tmp_path / "plain", *IVLP, "TEST.SHIFT_IMAGES", "0")
     tracked = perform(tmp_path / "tracked", *IVLP, "TRAIN.TRACK_SHIFT", "True", "TEST.SAVE_FEATURES", "True")
     assert [entry["feature_shift"] for entry in history(plain.directory)] == [None] * 4
@@ -136,7 +138,14 @@ def test_ivlp_with_the_shift_loss_is_figure_4s(perform, tmp_path):
     assert not any("surgery" in name for name in state)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '[{"epoch": 1}]', '{"a": 1}', '[{"epoch": "1", "seconds": 1}]', "\xff"])
+DAMAGED = ["{", "[1]", '[{"epoch": 1}]', '{"a": 1}', '[{"epoch": "1", "seconds": 1}]', "\xff", "[" * 100_000]
+DAMAGED += [
+    f'[{{"epoch": 1, "seconds": {value}, "images_per_second": 1}}]'
+    for value in ("NaN", "1e999", "true", "1" + "0" * 400)
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_history(tmp_path, text):
     (tmp_path / "history.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match="history.json is damaged; delete it"):

@@ -1,6 +1,7 @@
 """metrics.json and predictions.csv: what docs/records.md says of them, and that they agree with the evaluator."""
 
 import csv
+import io
 import math
 import re
 import subprocess
@@ -14,12 +15,10 @@ from record_files import documented, rows_of
 from small_run import CLASSES, NoiseSquares
 
 import runs
-import train
 from runs import environment
-from runs.predictions import COLUMNS, Predictions, relative
+from runs.evaluation import COLUMNS, Predictions, relative
 from runs.record import finite
 
-REPOSITORY = Path(train.__file__).parent
 SHORT = ("OPTIM.MAX_EPOCH", "1")
 
 
@@ -30,7 +29,7 @@ def test_keys_and_their_documentation(perform, tmp_path):
     assert set(chance) - set(steady) == {"not_deterministic_because"}
     assert set(steady) - set(chance) == {"broken_images"}
     assert tuple(documented("predictions.csv")) == COLUMNS
-    begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # broken off: the loss becomes infinite
+    begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # interrupted: the loss becomes infinite
     assert set(begun) == set(documented("From the beginning", 3)) and begun["complete"] is False
 
 
@@ -69,14 +68,27 @@ def test_scores_become_rows(tmp_path):
     assert (first["prediction"], first["top5"]) == ("0", "0 1 5 2 4")  # of equal scores the first class
     e = math.e
     assert float(first["true_probability"]) == pytest.approx(e / (2 * e + 1 + e**-9 + 1 / e + e**0.5), rel=1e-5)
-    assert found.per_class_accuracy(3) == [None, 50.0, None] and found.correct() == 1
+    assert found.figures(3)["per_class_accuracy"] == [None, 50.0, None] and found.figures(3)["correct"] == 1
 
 
 def test_paths_of_the_embedded_data_and_odd_names(tmp_path):
     root = Predictions("").root
     assert relative(f"{root}/emojinet/images/x.png", root) == "emojinet/images/x.png"
     assert relative(f"{tmp_path}/\udcff.png", str(tmp_path)) == "?.png"
+    assert relative(f"{tmp_path}/\r=1\n.png", str(tmp_path)) == "?=1?.png"
     assert relative(f"{tmp_path}more/x.png", str(tmp_path)) == f"{tmp_path}more/x.png"
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
+def test_no_cell_is_a_formula(tmp_path, sign):
+    """A spreadsheet would run what begins with one of these signs; the path still leads to the image."""
+    folder = tmp_path / f"{sign}HYPERLINK(1)"
+    folder.mkdir()
+    (folder / "1.png").touch()
+    found = Predictions(str(tmp_path))
+    found.add([str(folder / "1.png")], torch.zeros(1, 2), torch.tensor([0]))
+    (row,) = csv.DictReader(io.StringIO(found.text(), newline=""))
+    assert row["path"][0] == "." and (tmp_path / row["path"]).is_file()
 
 
 def test_the_command_repeats_the_run(perform, tmp_path):
@@ -111,10 +123,34 @@ def test_protocol_and_source(perform, tmp_path, monkeypatch):
     assert (found["protocol"], found["source_dataset"]) == ("fewshot", None)
 
 
+def test_images_of_ones_own_have_a_name(perform, command, tmp_path):
+    """Two folders are two data sets, of one experiment; classes with fewer images than shots are told."""
+    source = Path(command[command.index("--root") + 1])
+    for name in ("mine", "yours"):
+        for part, numbers in (("train", (1, 2, 3)), ("test", (6, 7))):
+            for label, kind in enumerate(("red", "green")):
+                folder = tmp_path / name / part / kind
+                folder.mkdir(parents=True)
+                for number in numbers[: None if label else 2]:
+                    (folder / f"{number}.png").write_bytes((source / f"{label}_{number}.png").read_bytes())
+    own = (*SHORT, "DATASET.NAME", "ImageFolder", "DATASET.NUM_SHOTS", "3", "DATASET.ROOT")
+    trained = perform(tmp_path / "trained", *own, str(tmp_path / "mine")).record
+    assert (trained["dataset"], trained["source_dataset"], trained["protocol"]) == ("mine", None, "fewshot")
+    assert trained["short_classes"] == {"red": 2}
+    checkpoint = ("--eval-only", "--model-dir", str(tmp_path / "trained"), "--load-epoch", "1")
+    other = perform(tmp_path / "other", *checkpoint, *own, str(tmp_path / "yours")).record
+    assert (other["dataset"], other["source_dataset"], other["protocol"]) == ("yours", "mine", "cross_dataset")
+    assert (other["experiment"], other["short_classes"]) == (trained["experiment"], None)
+    again = perform(tmp_path / "again", *checkpoint, *own, str(tmp_path / "mine")).record
+    assert (again["dataset"], again["source_dataset"], again["protocol"]) == ("mine", "mine", "fewshot")
+    named = perform(tmp_path / "named", *own, str(tmp_path / "mine"), "DATASET.LABEL", "ours").record
+    assert (named["dataset"], named["experiment"]) == ("ours", trained["experiment"])
+
+
 def test_versions_are_the_installed_ones():
     found = environment.versions()
     assert found["torch"] == torch.__version__ and found["clip"]
-    assert f'version="{found["restore"]}"' in (REPOSITORY / "setup.py").read_text() and found["restore"] == runs.VERSION
+    assert found["restore"] == runs.VERSION
 
 
 def test_the_commit_of_a_checkout(tmp_path):

@@ -1,18 +1,21 @@
 """Feature shift and features at the end of an evaluation, against Eq. 6 written out on a plain CLIP."""
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import small_run
 import torch
 from clip.model import CLIP
+from dassl.engine import SimpleTrainer
 from record_files import documented, rows_of
 from torch.nn import functional as F
 
-from benchmarks import plain as oracle
 from promptclip import FeatureShift, load_clip
+from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
-from runs.shift import spread
-from trainers.prompt_trainer import PromptTrainer
+from runs.evaluation import Evaluation, ShiftMeter, spread
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),
@@ -29,8 +32,8 @@ SHORT = ("OPTIM.MAX_EPOCH", "1", "TEST.SAVE_FEATURES", "True")
 @pytest.fixture
 def trained(monkeypatch):
     """The trainers whose evaluations were run, newest last, as they were at the end."""
-    kept, after_train = [], PromptTrainer.after_train
-    monkeypatch.setattr(PromptTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
+    kept, after_train = [], SimpleTrainer.after_train
+    monkeypatch.setattr(SimpleTrainer, "after_train", lambda self: (kept.append(self), after_train(self)))
     return kept
 
 
@@ -50,22 +53,23 @@ def test_shift_of_every_method(perform, tmp_path, trained, method):
         record = perform(tmp_path / "out", "--trainer", method, *SHORT, *DEPTHS[method]).record
     (trainer,) = trained
     model: CLIP = load_clip(record["backbone"]).float()
-    prompts = trainer.learner()
+    prompts = trainer.learner.prompts
+    class_prompts = prompts.class_prompts(list(small_run.CLASSES), 77)
     images = torch.stack([trainer.test_loader.dataset[number]["img"] for number in range(6)])
     nothing = {"mean": [0.0, 0.0], "std": [0.0, 0.0]}
     text, vision = record["feature_shift"]["text"], record["feature_shift"]["vision"]
     if method == "CoCoOp":
-        contexts = trainer.learner.conditioned(oracle.vision(model, images, [])[0])
-        norms = torch.stack([oracle.text(model, trainer.classes, [context])[1] for context in contexts]).mean(0)
+        (contexts,) = prompts.text(oracle.vision(model, images, [])[0])
+        norms = torch.stack([oracle.text(model, class_prompts, [context])[1] for context in contexts]).mean(0)
     elif method != "VPT":
-        norms = oracle.text(model, trainer.classes, prompts.text)[1]
+        norms = oracle.text(model, class_prompts, prompts.text())[1]
     if method == "VPT":
         assert text == nothing
     else:
-        entries = [64 * sum(slot < 0 for slot in slots) for slots in trainer.classes.slots]
+        entries = [64 * sum(index < 0 for index in row) for row in class_prompts.context]
         assert close(text, summary(norms, entries))
     if method in ("VPT", "IVLP", "MaPLe"):
-        norms = oracle.vision(model, images, prompts.vision)[1]
+        norms = oracle.vision(model, images, prompts.vision())[1]
         assert close(vision, summary(norms, [64 * 5] * 6))  # a class token and four patches
     else:
         assert vision == nothing
@@ -109,6 +113,28 @@ def test_shift_switched_off_or_on_fewer_images(perform, tmp_path):
     assert few["feature_shift"]["text"] == all_["feature_shift"]["text"]
     assert few["feature_shift"]["vision"] != all_["feature_shift"]["vision"]
     assert off["experiment"] == few["experiment"] == all_["experiment"]
+
+
+def test_the_time_for_shift_is_not_the_evaluations(perform, tmp_path, monkeypatch):
+    measure = ShiftMeter.measure
+    monkeypatch.setattr(ShiftMeter, "measure", lambda self, images: (time.sleep(1), measure(self, images)))
+    record = perform(tmp_path / "out", "OPTIM.MAX_EPOCH", "1").record
+    assert record["feature_shift"] is not None and 6 / record["test_images_per_second"] < 1
+
+
+def test_shift_is_not_measured_in_the_evaluations_of_each_epoch(monkeypatch):
+    trainer = SimpleNamespace(image_shift=None, get_model_names=lambda: ["learner"], epoch=0, max_epoch=2)
+    test = SimpleNamespace(SPLIT="val", SHIFT_IMAGES=3)
+    evaluation = Evaluation(trainer, SimpleNamespace(TEST=test, DATASET=SimpleNamespace(ROOT="")))
+    monkeypatch.setattr("runs.evaluation.ShiftMeter", lambda trainer: None)
+    loader = SimpleNamespace(dataset=range(9))
+    evaluation.epoch_begins(trainer)
+    evaluation.evaluation_begins(trainer, "val", loader)
+    assert evaluation.sample == frozenset()
+    trainer.epoch = 1
+    evaluation.epoch_begins(trainer)
+    evaluation.evaluation_begins(trainer, "val", loader)
+    assert evaluation.sample == {0, 3, 6}
 
 
 def test_images_are_taken_from_the_whole_list():

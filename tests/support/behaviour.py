@@ -9,7 +9,7 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import NAMES, batches, configuration, logits, make
 
-from trainers.prompt_trainer import PromptTrainer
+from trainers.trainer import PromptTrainer
 
 RESOLUTION = recipe.GEOMETRIES["tiny4"]["image_resolution"]
 SMALL = {"PROMPT_DEPTH": 3, "PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX": 2}
@@ -35,10 +35,9 @@ def data(classes=6):
 
 def build(entry, weights, folder, names=NAMES, epochs=3, extra=()):
     _, name, options = entry
-    node = TRAINER_REGISTRY.get(name).node
-    known = TRAINER_REGISTRY.get(name).defaults
-    chosen = {key: value for key, value in (SMALL | options).items() if key in known}
-    opts = [item for key, value in chosen.items() for item in (f"TRAINER.{node}.{key}", value)]
+    method = TRAINER_REGISTRY.get(name).method
+    chosen = {key: value for key, value in (SMALL | options).items() if key in method.options}
+    opts = [item for key, value in chosen.items() for item in (f"TRAINER.{method.node}.{key}", value)]
     cfg = configuration(name, weights("tiny4"), RESOLUTION, folder, [*opts, *extra], epochs)
     torch.manual_seed(0)
     return make(cfg, names, data(len(names))[0])
@@ -67,11 +66,10 @@ def training_changes_what_is_learned_and_nothing_else(entry, weights, tmp_path):
     trainer.train()
     assert same(frozen, trainer.backbone.state_dict())
     assert all(parameter.grad is None for parameter in trainer.backbone.parameters())
-    for key, _ in trainer.learner.named_parameters():
+    for key in trainer.learner.named_learned():
         assert not torch.equal(before[key], trainer.learner.state_dict()[key]), key
-    method = TRAINER_REGISTRY.get(entry[1])
-    firsts = {key.split(".")[0] for key, _ in trainer.learner.named_parameters()}
-    assert firsts <= set(method.learns)
+    firsts = {name.split(".")[0] for name in trainer.learner.named_learned()}
+    assert firsts <= set(TRAINER_REGISTRY.get(entry[1]).method.learns)
 
 
 def save_and_load_give_the_same_logits(entry, weights, tmp_path):
@@ -85,7 +83,7 @@ def save_and_load_give_the_same_logits(entry, weights, tmp_path):
     assert not torch.allclose(logits(fresh, data()[1]), expected)
     fresh.load_model(str(tmp_path), epoch=3)
     assert torch.equal(logits(fresh, data()[1]), expected)
-    megabytes = (tmp_path / trainer.model_name / "model.pth.tar-3").stat().st_size / 1e6
+    megabytes = (tmp_path / trainer.method.folder / "model.pth.tar-3").stat().st_size / 1e6
     assert megabytes < 3  # the learnable part, not CLIP
 
 
@@ -128,9 +126,29 @@ def a_resumed_run_equals_an_uninterrupted_one(entry, weights, tmp_path):
 
 def a_loss_that_is_not_finite_is_named(entry, weights, tmp_path):
     trainer = build(entry, weights, tmp_path)
-    next(iter(trainer.learner.parameters())).data.fill_(float("nan"))
+    trainer.train_loader_x[0]["img"].fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"The term .*epoch 1, batch 1"):
         trainer.train()
+
+
+def weights_that_are_not_finite_are_named(entry, weights, tmp_path):
+    trainer = build(entry, weights, tmp_path)
+    name, parameter = next(iter(trainer.learner.named_learned().items()))
+
+    class Breaks:
+        """Breaks the weights in the very last step, after which no loss is computed any more."""
+
+        def step_ends(self, trainer, batches, summary):
+            if (trainer.epoch, trainer.batch_idx) == (trainer.max_epoch - 1, trainer.num_batches - 1):
+                parameter.data[0] = float("inf")
+
+    trainer.listeners.append(Breaks())
+    with pytest.raises(FloatingPointError, match=f"infinite or NaN after epoch 3: {name}"):
+        trainer.train()
+    assert not (tmp_path / trainer.method.folder).exists()
+    torch.save({"state_dict": trainer.learner.state_dict(), "epoch": 3}, tmp_path / "broken")
+    with pytest.raises(ValueError, match=f"infinite or NaN values in .*{name}"):
+        trainer._load(tmp_path / "broken")
 
 
 CHECKS = [
@@ -140,4 +158,5 @@ CHECKS = [
     a_base_class_checkpoint_serves_new_classes,
     a_resumed_run_equals_an_uninterrupted_one,
     a_loss_that_is_not_finite_is_named,
+    weights_that_are_not_finite_are_named,
 ]

@@ -7,7 +7,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 
 import trainers  # noqa: F401  (registers them)
-from trainers.prompt_trainer import PromptTrainer
+from trainers.trainer import PromptTrainer
 
 NAMES = ["abyssinian", "american_bulldog", "Annual Crop Land", "boeing 737-200", "2000 AM General Hummer SUV", "tench"]
 
@@ -27,9 +27,7 @@ def configuration(name, backbone, resolution, output_dir, options=(), epochs=3, 
         + ["OPTIM.NAME", "sgd", "OPTIM.LR", 0.0035, "OPTIM.LR_SCHEDULER", "cosine", "OPTIM.MAX_EPOCH", epochs]
         + ["OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant", "OPTIM.WARMUP_CONS_LR", 1e-5]
     )
-    node = TRAINER_REGISTRY.get(name).node
-    if "PREC" in cfg.TRAINER[node]:
-        cfg.TRAINER[node].PREC = "fp32"
+    cfg.TRAINER[TRAINER_REGISTRY.get(name).method.node].PREC = "fp32"
     cfg.merge_from_list(list(options))
     cfg.freeze()
     return cfg

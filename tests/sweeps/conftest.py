@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import sweep
-from runs.checkpoint import identify
-from runs.record import begin_record, write_config, write_record
-from sweeps.plan import REPOSITORY, Place, make_plan
+from runs.record import begin_record, identify, write_config, write_record
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import read_spec, rows_of
 
 # Notes its output directory, looks up in BEHAVE (pattern, what, how often) what to do, and else leaves what the run
@@ -65,7 +65,7 @@ class Bench:
         """Write the specification, and what its runs will leave."""
         self.spec.write_text(text)
         os.chdir(REPOSITORY)
-        plan = make_plan(rows_of(read_spec(self.spec)), Place(str(self.prepared)))
+        plan = make_plan(rows_of(read_spec(self.spec)), str(self.prepared))
         for run in plan.runs.values():
             directory = Path(run.directory)
             (directory / "prompts").mkdir(parents=True)

@@ -15,7 +15,8 @@ import torch
 from dassl.utils import load_checkpoint
 from PIL import Image
 
-from sweeps.plan import REPOSITORY, Place, make_plan
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import read_spec, rows_of
 
 CLASSES = ("red noise", "green noise", "blue noise", "grey noise")
@@ -81,7 +82,7 @@ def wait_for(condition, process):
 def test_killed_twice_it_ends_as_if_nothing_had_been(spec, tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     output, whole = tmp_path / "killed", tmp_path / "whole"
-    runs = make_plan(rows_of(read_spec(spec)), Place(str(whole), str(tmp_path / "data"))).runs.values()
+    runs = make_plan(rows_of(read_spec(spec)), str(whole), str(tmp_path / "data")).runs.values()
     for run in runs:
         code, printed = small_run.run(list(run.argv[1:]), tmp_path / "printed")
         assert code == 0, printed

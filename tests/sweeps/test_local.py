@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
+from promptclip.common.locks import Lock
 from sweeps import local
-from sweeps.local import name_of
+from sweeps.local import file_name
 
 TREE = "base2new/{}/emojinet/shots_16/{}/emojiclip/seed{}"
 SMALL = "{trainers: [CoOp, VPT], dataset: emojinet, seed: 1, name: small}"
@@ -21,8 +21,8 @@ TRAIN2, TEST2 = TREE.format("train_base", "VPT", 1), TREE.format("test_new", "VP
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(local, "TICK", 0.02)
-    monkeypatch.setattr(local, "AGAIN", 0.1)
+    monkeypatch.setattr(local, "TICK_SECONDS", 0.02)
+    monkeypatch.setattr(local, "IN_USE_SECONDS", 0.1)
 
 
 def wait_for(condition):
@@ -98,7 +98,7 @@ def test_checkpoints_of_a_training_that_outlived_its_sweep(bench):
     older = (bench.output / TRAIN / "prompts/model.pth.tar-1", bench.output / TRAIN2 / "prompts/model.pth.tar-1")
     for file in older:
         file.write_text("kept for resuming, or asked for")
-    (bench.output / "sweeps/locks" / f"{name_of(run)}.extra").touch()  # as a killed sweep leaves it
+    (bench.output / "sweeps/locks" / f"{file_name(run)}.extra").touch()  # as a killed sweep leaves it
     assert bench().code == 0
     assert [file.exists() for file in older] == [False, True]
 
@@ -173,7 +173,7 @@ def test_stopped_it_saves_leaves_nothing_running_and_goes_on(bench, number):
     thread.start()
     done = bench("--jobs", "2")
     thread.join()
-    assert done.code == 75 and "stopping" in done.err and "The same command goes on." in done.out
+    assert done.code == 75 and "stopping" in done.err and "The same command resumes." in done.out
     assert bench.saved() == 2
     assert bench().code == 0
 
@@ -199,8 +199,8 @@ def test_a_run_of_another_sweep_is_left_to_it(bench):
     bench.write(SMALL)
     locks = bench.output / "sweeps/locks"
     locks.mkdir(parents=True)
-    other = FileLock(locks / name_of(bench.run_at(TRAIN)), thread_local=False)
-    other.acquire()
+    other = Lock(locks / file_name(bench.run_at(TRAIN)))
+    other.take()
 
     def finish_it():
         wait_for(lambda: bench.calls() == [TRAIN2, TEST2])  # meanwhile the rest was done
@@ -227,7 +227,8 @@ def test_a_run_that_goes_on_by_itself_is_waited_for(bench):
     directory.mkdir(parents=True)
     orphan = subprocess.Popen(
         [sys.executable, "-c", f"import sys, pathlib; sys.path.insert(0, {str(Path.cwd())!r})\n"
-         f"from runs.lock import Lock\nlock = Lock(pathlib.Path({str(directory)!r})); lock.take()\n"
+         "from promptclip.common.locks import Lock\n"
+         f"lock = Lock(pathlib.Path({str(directory)!r}) / '.lock'); lock.take()\n"
          "print('locked', flush=True); sys.stdin.read(); lock.release()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -257,7 +258,7 @@ def test_a_run_that_finds_its_directory_in_use_is_tried_later(bench):
 def test_each_gpu_in_turn(bench, monkeypatch):
     bench.write("{trainers: [CoOp, VPT, LPT, IVLP], dataset: emojinet, seed: 1, subset: base, name: small}")
     bench.behave("train_base", "hang", times=1)
-    monkeypatch.setattr("sweeps.sweep.gpus", lambda: ["4", "6"])
+    monkeypatch.setattr("sweeps.session.gpus", lambda: ["4", "6"])
     stand_in = bench.python.read_text()
     bench.python.write_text(stand_in.replace("while :; do sleep 0.05; done", "sleep 1; exit 75"))
     assert bench("--jobs", "4").code == 0
@@ -268,7 +269,7 @@ def test_each_gpu_in_turn(bench, monkeypatch):
 def test_one_thread_for_the_embedded_sets(bench, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     bench.write(SMALL)
-    monkeypatch.setattr("sweeps.sweep.gpus", lambda: [])
+    monkeypatch.setattr("sweeps.session.gpus", lambda: [])
     bench()
     assert {line.split()[-1] for line in bench.calls_file.read_text().splitlines()} == {"1"}
 

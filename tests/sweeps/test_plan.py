@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.plan import REPOSITORY, Place, make_plan
+from sweeps.perform import REPOSITORY
+from sweeps.plan import make_plan
 from sweeps.spec import SPECS, read_spec, rows_of
 
 
@@ -19,7 +20,7 @@ def plan(tmp_path, monkeypatch):
     def make(text, *changes, root=""):
         file = tmp_path / "mine.yaml"
         file.write_text(text)
-        return make_plan(rows_of(read_spec(file, list(changes))), Place("out", root))
+        return make_plan(rows_of(read_spec(file, list(changes))), "out", root)
 
     return make
 
@@ -62,7 +63,7 @@ def test_commands_and_places_are_the_scripts(plan, tmp_path, spec, scripts):
         f"echo >>{calls}\nexit 0\n"
     )
     stand_in.chmod(0o755)
-    clean = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    clean = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ}
     for script in scripts:
         *settings, name = [word for word in script.split() if "/" in word or "=" in word]
         environment = dict(word.split("=") for word in settings) | {"OUTPUT": str(tmp_path / "out"), "DATA": "/data"}
@@ -107,7 +108,7 @@ def test_an_option_without_effect_keeps_the_place(plan):
 def test_checkpoints_that_are_asked_for(plan):
     text = "{trainer: CoOp, dataset: emojinet, seed: 1, subset: base}"
     (usual,), (asked,) = plan(text).runs.values(), plan(text, "TRAIN.CHECKPOINT_FREQ=5").runs.values()
-    assert not usual.keeps and asked.keeps and asked.directory == usual.directory
+    assert not usual.keeps_all and asked.keeps_all and asked.directory == usual.directory
     assert asked.argv[asked.argv.index("TRAIN.CHECKPOINT_FREQ") + 1] == "5"
 
 
@@ -155,7 +156,7 @@ def test_ready_specifications_can_be_planned(spec, monkeypatch):
     content = read_spec(spec, ["seeds=1"])
     datasets = content["datasets"]
     content["datasets"] = [datasets[0], datasets[-1]] if len(datasets) > 1 else datasets
-    made = make_plan(rows_of(content), Place("output", "/data"))
+    made = make_plan(rows_of(content), "output", "/data")
     assert all(made.runs[directory].directory == directory for _, directories in made.rows for directory in directories)
     assert all(run.needs in made.runs for run in made.runs.values() if run.needs)
     assert f"sweep.py {spec.relative_to(SPECS).with_suffix('')}" in Path(spec).read_text().splitlines()[0]

@@ -32,7 +32,7 @@ def sweep(bench, monkeypatch):
     """sweep(...) -> as `bench`, through Slurm."""
     from sweeps import slurm
 
-    monkeypatch.setattr(slurm, "LOOK", 0.5)
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.5)
     bench.write(SMALL)
     options = ["--launcher", "slurm", "--slurm", "cpus_per_task=1", "--slurm", f"job_name={bench.folder.name}"]
     return lambda *more: bench(*options, *more)

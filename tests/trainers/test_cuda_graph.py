@@ -10,7 +10,7 @@ from tape import OnDevice, Tape, TapeRecorder
 
 from trainers.cuda_graph import GraphedStep
 
-TRAINED = [pytest.param(entry, id=entry[0]) for entry in ENTRIES if TRAINER_REGISTRY.get(entry[1]).learns]
+TRAINED = [pytest.param(entry, id=entry[0]) for entry in ENTRIES if TRAINER_REGISTRY.get(entry[1]).method.learns]
 ON_GPU = ["USE_CUDA", True]
 
 
@@ -51,14 +51,11 @@ def test_a_step_stays_on_the_device(entry, weights, tmp_path, monkeypatch):
     trainer = build(entry, weights, tmp_path)
     trainer.clip.model.to("meta")
     trainer.learner.to("meta")
-    trainer.layout = trainer.layout.to("meta")
-    for name, value in vars(trainer).items():
-        if isinstance(value, torch.Tensor):
-            setattr(trainer, name, value.to("meta"))
+    trainer.classes = trainer.classes.to("meta")
     inputs = [data()[0][0][key].to("meta") for key in ("img", "label")]
     with OnDevice("meta") as watch:
-        numbers = trainer.gradients(*inputs)
-    assert watch.count > 100 and numbers.shape == (len(trainer.named),)
+        result = trainer.gradients(*inputs)
+    assert watch.count > 100 and result.numbers.shape == (len(trainer.numbers) + 1,)
 
 
 def test_the_watch_sees_a_copy_from_the_host():
@@ -98,7 +95,7 @@ class Broken(TapeRecorder):
         result = work()
         if self.fails:
             raise RuntimeError("operation would make the legacy stream depend on a capturing stream\nsecond line")
-        result.zero_()
+        result.numbers.zero_()
         return result, lambda: None
 
 
@@ -135,7 +132,7 @@ def test_a_loss_that_breaks_is_named_and_nothing_is_learned_from_it(weights, tmp
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "amp", "bf16"])
 @pytest.mark.parametrize("entry", TRAINED)
 def test_cuda_graphs_train_the_same(entry, precision, weights, tmp_path, capsys):
-    node = TRAINER_REGISTRY.get(entry[1]).node
+    node = TRAINER_REGISTRY.get(entry[1]).method.node
     results = []
     for graph in (False, True):
         extra = [*ON_GPU, "MODEL.CUDA_GRAPH", graph, f"TRAINER.{node}.PREC", precision]

@@ -14,7 +14,7 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import batches, configuration, logits, make
 
-from trainers.published import rename
+from trainers.checkpoints import rename
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # file -> our trainer, our configuration, and our name for a logged loss where it differs
@@ -56,7 +56,7 @@ def run(request, weights, tmp_path_factory):
     numbers = np.load(GOLDEN / f"{file}.npz")
     meta = json.loads(str(numbers["meta"]))
     geometry = recipe.GEOMETRIES[meta["geometry"]]
-    node = TRAINER_REGISTRY.get(name).node
+    node = TRAINER_REGISTRY.get(name).method.node
     options = {RENAMED_OPTIONS.get(key, key): value for key, value in meta["trainer_config"].items()} | extra
     listed = [f"OPTIM.{key}" for key in ("LR", "MAX_EPOCH", "WEIGHT_DECAY", "MOMENTUM")]
     opts = [item for key in listed for item in (key, meta["optim"][key.split(".")[1]])]
@@ -83,7 +83,7 @@ def run(request, weights, tmp_path_factory):
             seen["lr"].append(trainer.optim.param_groups[0]["lr"])
             seen["losses"].append(step(batch))
             if len(seen["losses"]) == 1:
-                seen["gradients"] = {k: p.grad.clone() for k, p in trainer.learner.named_parameters()}
+                seen["gradients"] = {k: p.grad.clone() for k, p in trainer.learner.named_learned().items()}
             return seen["losses"][-1]
 
         trainer.forward_backward = watched
@@ -114,7 +114,7 @@ def test_losses_and_learning_rates(run):
 
 
 def trainer_text(run):
-    return run[3].text_features.numpy()
+    return run[3].classes.numpy()
 
 
 def test_gradients_of_the_first_step(run):
@@ -139,5 +139,5 @@ def test_parameters_after_training(run):
 
 def test_exactly_the_reference_parameters_are_trained(run):
     _, _, meta, trainer, _ = run
-    ours = {name for name, _ in trainer.learner.named_parameters()} if meta["trainable"] else set()
+    ours = set(trainer.learner.named_learned()) if meta["trainable"] else set()
     assert ours == {rename(key) for key in meta["trainable"]}

@@ -7,9 +7,10 @@ from small_clip import clip_model
 from torch.nn import functional as F
 from trainer_factory import NAMES, batches, configuration, logits, make
 
-from benchmarks import plain as oracle
-from trainers.gram_shift import gram_norms
-from trainers.restore import Alpha
+from promptclip import plain as oracle
+from promptclip.gram_shift import gram_norms
+from promptclip.shift import shift_loss
+from promptclip.surgery import Alpha
 
 IMAGES = torch.from_numpy(recipe.images(32)[0])
 LABELS = torch.arange(8) % 6
@@ -32,19 +33,20 @@ def first_step(trainer):
 def by_hand(trainer, norm, gain=0.1):
     """(ce, fs, alphas) of Eqs. 3-11 on two full passes through clip's own blocks, surgery as a formula."""
     model, learner = clip_model("tiny12"), trainer.learner
-    prompts = learner()
-    image, image_norms = oracle.vision(model, IMAGES[:4], prompts.vision)
-    text, text_norms = oracle.text(model, trainer.classes, prompts.text)
+    prompts = learner.prompts
+    class_prompts = prompts.class_prompts(NAMES, 77)
+    image, image_norms = oracle.vision(model, IMAGES[:4], prompts.vision())
+    text, text_norms = oracle.text(model, class_prompts, prompts.text())
     if norm == "rms":
-        words = torch.tensor([len(row) - trainer.classes.n_ctx for row in trainer.classes.ids])
+        tokens = torch.tensor([len(row) - class_prompts.n_ctx for row in class_prompts.ids])
         image_norms = image_norms / (17 * 128) ** 0.5
-        text_norms = text_norms / (words * 64).sqrt()
+        text_norms = text_norms / (tokens * 64).sqrt()
     shift_v, shift_t = image_norms.mean(1), text_norms.mean(1)
     if norm == "relative":
         shift_v, shift_t = shift_v / shift_v.detach(), shift_t / shift_t.detach()
     alphas = [gain, gain]  # the gain makes the first step's alpha exactly this
     for one, name in ((image, "image_surgery"), (text, "text_surgery")):
-        s = getattr(learner, name)
+        s = getattr(learner.corrections, name)
         hidden = F.relu(F.linear(F.layer_norm(one, one.shape[-1:], s.ln.weight, s.ln.bias), s.up.weight, s.up.bias))
         one.data += alphas[0] * F.linear(hidden, s.down.weight, s.down.bias).detach()
     logit = model.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t()
@@ -68,17 +70,16 @@ def test_losses_equal_the_equations(weights, tmp_path, norm):
 
 def test_gradient_flows_through_both_passes_of_the_shift_loss(weights, tmp_path):
     trainer = build(weights, tmp_path, SURGERY="none")
-    prompts = trainer.learner()
-    model = clip_model("tiny12")
-    (_, v), (_, t) = oracle.vision(model, IMAGES[:4], prompts.vision), oracle.text(model, trainer.classes, prompts.text)
-    words = torch.tensor([len(row) - trainer.classes.n_ctx for row in trainer.classes.ids])
-    loss = ((v.mean(1) / (17 * 128) ** 0.5 - (t / (words * 64).sqrt()).mean(1)) ** 2).sum()
+    prompts, model = trainer.learner.prompts, clip_model("tiny12")
+    class_prompts = prompts.class_prompts(NAMES, 77)
+    _, v = oracle.vision(model, IMAGES[:4], prompts.vision())
+    _, t = oracle.text(model, class_prompts, prompts.text())
+    tokens = torch.tensor([len(row) - class_prompts.n_ctx for row in class_prompts.ids])
+    loss = ((v.mean(1) / (17 * 128) ** 0.5 - (t / (tokens * 64).sqrt()).mean(1)) ** 2).sum()
     parameters = list(trainer.learner.parameters())
     expected = torch.autograd.grad(loss, parameters)
-    trainer.encode(IMAGES[:4])
-    from promptclip.shift import consistency
-
-    ours = torch.autograd.grad(consistency(trainer.image_norms, trainer.text_norms), parameters)
+    output = trainer.learner(trainer.clip, trainer.classes, IMAGES[:4])
+    ours = torch.autograd.grad(shift_loss(output, LABELS[:4]), parameters)
     for one, other in zip(ours, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * other.abs().max())
 
@@ -101,16 +102,16 @@ def test_surgery_arms(weights, tmp_path):
     guided = build(weights, tmp_path / "a")
     fixed = build(weights, tmp_path / "b", SURGERY="fixed", ALPHA_IMAGE=0.3)
     none = build(weights, tmp_path / "c", SURGERY="none")
-    assert not any("surgery" in name for name, _ in none.learner.named_parameters())
+    assert not any("surgery" in name for name in none.learner.named_learned())
     # W_down starts at zero: all three begin at the uncorrected model
     assert torch.equal(logits(guided, IMAGES), logits(none, IMAGES))
     for trainer in (guided, fixed, none):
         trainer.train()
-    assert fixed.learner.image_alpha.value.item() == pytest.approx(0.3)
-    assert guided.learner.image_alpha.steps.item() == 6
-    assert guided.learner.image_alpha.value.item() != pytest.approx(0.1, abs=1e-9)
+    assert fixed.learner.corrections.image_alpha.value.item() == pytest.approx(0.3)
+    assert guided.learner.corrections.image_alpha.steps.item() == 6
+    assert guided.learner.corrections.image_alpha.value.item() != pytest.approx(0.1, abs=1e-9)
     trained = logits(guided, IMAGES)
-    guided.learner.image_alpha.value.fill_(0)
+    guided.learner.corrections.image_alpha.value.fill_(0)
     assert not torch.equal(trained, logits(guided, IMAGES))
 
 
@@ -129,23 +130,24 @@ def test_released_gram_norms():
 
 
 def test_restore_p_scales_the_gaussian_to_its_epochs(weights, tmp_path):
-    assert build(weights, tmp_path, "RESTORE_p", epochs=10).gaussian() == (7.5, 1.0)
-    assert build(weights, tmp_path, "RESTORE_p", epochs=20).gaussian() == (15.0, 1.0)
+    for epochs, mean in ((10, 7.5), (20, 15.0)):
+        average = build(weights, tmp_path, "RESTORE_p", epochs=epochs).learner.average
+        assert (average.mean, average.std) == (mean, 1.0)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"SHIFT_NORM": "l1"}, "SHIFT_NORM 'l1' is none of fro, rms, relative"),
-        ({"VARIANT": "mine"}, "VARIANT 'mine' is none of paper, released"),
-        ({"SURGERY": "yes"}, "SURGERY 'yes' is none of none, fixed, fs_guided"),
-        ({"FS_WEIGHT": -1.0}, "lambda_fs is 0 .off. or positive"),
+        ({"SHIFT_NORM": "l1"}, "SHIFT_NORM is 'l1'; allowed: fro, rms, relative"),
+        ({"VARIANT": "mine"}, "VARIANT is 'mine'; allowed: paper, released"),
+        ({"SURGERY": "yes"}, "SURGERY is 'yes'; allowed: none, fixed, fs_guided"),
+        ({"FS_WEIGHT": -1.0}, "FS_WEIGHT is -1.0; allowed: number from 0"),
         ({"ALPHA_TEXT": -0.1}, "ALPHA_TEXT is -0.1"),
         ({"ALPHA_MOMENTUM": 1.5}, "ALPHA_MOMENTUM is 1.5"),
         ({"PROMPT_DEPTH": 13}, "PROMPT_DEPTH is 13, but this backbone allows 1 to 12"),
-        ({"N_CTX": 0}, "N_CTX is 0, but this backbone allows 1 to 74"),
+        ({"N_CTX": 0}, "N_CTX is 0; allowed: whole number from 1"),
         ({"N_CTX": 74}, "class name .* holds 77"),
-        ({"PREC": "fp8"}, "PREC 'fp8' is none of"),
+        ({"PREC": "fp8"}, "PREC is 'fp8'; allowed: fp16"),
     ],
 )
 def test_impossible_options_are_refused(weights, tmp_path, options, sentence):

@@ -9,7 +9,7 @@ CASES = [
     pytest.param(entry, check, id=f"{entry[0]}-{check.__name__}")
     for entry in ENTRIES
     for check in CHECKS
-    if TRAINER_REGISTRY.get(entry[1]).learns or check is CHECKS[0]
+    if TRAINER_REGISTRY.get(entry[1]).method.learns or check is CHECKS[0]
 ]
 
 

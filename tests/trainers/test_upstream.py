@@ -68,6 +68,7 @@ def stand_in(monkeypatch, outdated=True):
     schedules._BaseWarmupScheduler = base
     schedules.ConstantWarmupScheduler = ConstantWarmupScheduler if outdated else Current
     made["dassl.utils"].Logger = type("Logger", (Logger,), dict(vars(Logger)))
+    made["dassl.engine"].TrainerX = type("TrainerX", (), {})
     for name in ("dassl.utils", "dassl.utils.torchtools", "dassl.engine.trainer"):
         made[name].load_checkpoint = torch.load
     return made

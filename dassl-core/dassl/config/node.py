@@ -1,42 +1,51 @@
-"""A yacs node whose merges explain themselves."""
+"""A yacs node whose merges explain themselves, and read nothing that could run or exhaust the machine."""
 
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode as YacsNode
 
-from dassl.utils.names import UnknownName
+from dassl.utils.registry import UnknownName, nearest
+
+MAX_YAML = 100_000
+"""Characters of a configuration file; the field's have a few hundred."""
+MAX_DEPTH = 50
+
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 class CfgNode(YacsNode):
     """The configuration: a yacs CfgNode that names the nearest key for an unknown one and the type it expects.
 
-    Nodes below it may be plain yacs nodes, as code of the CoOp family adds them.
+    Nodes below it may be plain yacs nodes, as CoOp-style code adds them.
     """
 
     def merge_from_file(self, cfg_filename: str) -> None:
-        """Merge a yaml file. Raises FileNotFoundError, ValueError (no yaml, wrong type), UnknownName (a KeyError)."""
-        try:
-            with open(cfg_filename, encoding="utf-8") as f:
-                content = yaml.safe_load(f)
-        except FileNotFoundError:
-            raise FileNotFoundError(f'There is no configuration file at "{cfg_filename}".') from None
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as err:
-            raise ValueError(f'"{cfg_filename}" is not a valid yaml file: {" ".join(str(err).split())}') from err
+        """Merge a yaml file; a file with a mistake in it changes nothing.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UnknownName: it sets a key that does not exist (also a KeyError).
+            ValueError: it is no yaml, uses aliases, names a key twice, or sets a value of a wrong type.
+        """
+        content = _read_yaml(cfg_filename)
         content = {} if content is None else content
         if not isinstance(content, dict):
             raise ValueError(f'"{cfg_filename}" must hold "KEY: value" lines, not a {type(content).__name__}.')
         try:
             self.merge_from_other_cfg(YacsNode(content))
-        except UnknownName as err:
-            raise UnknownName(f'In "{cfg_filename}": {err}') from None
-        except ValueError as err:
-            raise ValueError(f'In "{cfg_filename}": {err}') from None
+        except (ValueError, AssertionError) as err:  # yacs asserts that a value is of a type it knows
+            raise (UnknownName if isinstance(err, UnknownName) else ValueError)(f'In "{cfg_filename}": {err}') from None
 
     def merge_from_other_cfg(self, cfg_other: YacsNode) -> None:
         """Merge another node of the same layout; a wrong key changes nothing. Raises UnknownName, ValueError."""
@@ -57,6 +66,52 @@ class CfgNode(YacsNode):
             *path, name = key.split(".")
             node = _node(self, path, name)
             node[name] = _fitting(node[name], value, key)
+
+
+def clean_cfg(cfg: YacsNode, trainer: str) -> None:
+    """Remove the nodes of all trainers but `trainer` from cfg.TRAINER, so that a printed configuration stays short."""
+    for name in list(cfg.TRAINER):
+        if name not in ("NAME", trainer.upper()):
+            cfg.TRAINER.pop(name)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, where yaml silently keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise ValueError(f"{key.value} stands twice, in lines {lines[key.value]} and {line}; keep one")
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: str) -> Any:
+    """Return what a yaml file holds, as plain data. Raises FileNotFoundError, or ValueError with the path.
+
+    Aliases are refused, since ten lines of them can stand for billions of values; and so is deep nesting, which the
+    reader takes quadratically long for.
+    """
+    try:
+        with open(path, encoding="utf-8") as f:
+            text = f.read(MAX_YAML + 1)
+        if len(text) > MAX_YAML:
+            raise ValueError(f"it is longer than {MAX_YAML:,} characters")
+        depth = 0
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                raise ValueError(f"aliases (*{token.value}) are not allowed; write the value out")
+            depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+            if depth > MAX_DEPTH:
+                raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        return yaml.load(text, Loader=_Loader)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'There is no configuration file at "{path}".') from None
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as err:
+        raise ValueError(f'"{path}" is not a valid yaml file: {" ".join(str(err).split())[:300]}') from err
 
 
 def _node(root: YacsNode, path: list[str], name: str) -> YacsNode:
@@ -116,8 +171,8 @@ def _unknown_key(key: str, root: YacsNode) -> UnknownName:
     # A right last part in a wrong place is the likelier slip than similar spelling of the whole.
     last = key.rsplit(".", 1)[-1].upper()
     same = [k for k in known if k.rsplit(".", 1)[-1] == last]
-    close = get_close_matches(key.upper(), same or known, n=1, cutoff=0.0 if same else 0.5)
-    hint = f"; did you mean {close[0]}?" if close else "."
+    guess = nearest(key, same or known, cutoff=0.0 if same else 0.5)
+    hint = f"; did you mean {guess}?" if guess else "."
     return UnknownName(f"{key} is not a key of the configuration{hint}")
 
 

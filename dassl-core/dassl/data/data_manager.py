@@ -1,4 +1,4 @@
-"""Puts data set, transforms and loaders of a run together."""
+"""From the items of a data set to batches: transforms, loaders, workers."""
 
 import atexit
 import math
@@ -9,18 +9,22 @@ from typing import Any
 
 import torch
 from tabulate import tabulate
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms as T
 
 from dassl.data.datasets import Datum, build_dataset
-from dassl.data.image_cache import CachingLoader, ImageCache, evaluation_workers
 from dassl.data.samplers import build_sampler
-from dassl.data.skipping import BROKEN, collate_readable
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.data.transforms.transforms import normalize
+from dassl.utils.images import ImageCache, cores
 
 Transform = Callable | Sequence[Callable] | None
+
+MAX_WORKERS = 256
+"""Worker processes of a loader; a slip of the keyboard must not fork without end."""
+
+BROKEN = "broken"
+"""Key of a batch under which the sentences on its unreadable images stand; an item that has it has nothing else."""
 
 
 class DatasetWrapper(TorchDataset):
@@ -44,7 +48,7 @@ class DatasetWrapper(TorchDataset):
             T.ToTensor(),
         ]
         if "normalize" in cfg.INPUT.TRANSFORMS:
-            plain.append(normalize(cfg))
+            plain.append(T.Normalize(mean=list(cfg.INPUT.PIXEL_MEAN), std=list(cfg.INPUT.PIXEL_STD)))
         self.to_tensor = T.Compose(plain)
 
     def __len__(self) -> int:
@@ -81,6 +85,46 @@ class DatasetWrapper(TorchDataset):
         return images[0] if self.k_tfm == 1 else images
 
 
+class CachingLoader(DataLoader):
+    """A loader whose data set fills its cache before the first batch, and not at all where none is asked for."""
+
+    def __iter__(self):
+        self.dataset.keep_images()
+        return super().__iter__()
+
+
+def collate_readable(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a batch of the readable items (TEST.SKIP_BROKEN); it holds nothing but `BROKEN` if there are none."""
+    readable = [item for item in items if BROKEN not in item]
+    batch = default_collate(readable) if readable else {}
+    return batch | {BROKEN: [item[BROKEN] for item in items if BROKEN in item]}
+
+
+def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
+    """Return the number of a loader's worker processes.
+
+    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core and
+    at most one per batch, or none where training has none.
+
+    Raises:
+        ValueError: one of the two is no number of processes that a machine can bear.
+    """
+    training = cfg.DATALOADER.NUM_WORKERS
+    _check_workers("DATALOADER.NUM_WORKERS", training, "0 (none)", 0)
+    if is_train:
+        return training
+    asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", training)
+    _check_workers("DATALOADER.TEST.NUM_WORKERS", asked, "-1 (all cores), 0 (none)", -1)
+    if asked >= 0:
+        return asked
+    return min(cores(), batches) if training else 0
+
+
+def _check_workers(key: str, number: Any, lowest: str, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= MAX_WORKERS:
+        raise ValueError(f"{key} is {number!r}; allowed is {lowest} or more, up to {MAX_WORKERS}.")
+
+
 def ignore_stop_signals(worker_id: int) -> None:
     """Leave it to the main process to answer SIGTERM and SIGINT, which reach a whole job: it ends its workers."""
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,7 +155,19 @@ def build_data_loader(
 ) -> DataLoader:
     """Return a loader of dict batches; for training, the last incomplete batch is dropped unless it is the only one.
 
-    Raises ValueError if there is nothing to load.
+    Args:
+        cfg: the configuration.
+        sampler_type: name of the order in which the items are taken.
+        data_source: the items.
+        batch_size: images per batch.
+        n_domain: domains per batch, for the domain samplers; 0: all.
+        n_ins: images per class, for RandomClassSampler.
+        tfm: what is done to an image; of a list, each gives an image of its own.
+        is_train: whether this is for training.
+        dataset_wrapper: stands for DatasetWrapper.
+
+    Raises:
+        ValueError: there is nothing to load.
     """
     split = "training" if is_train else "evaluation"
     if not data_source:
@@ -122,13 +178,11 @@ def build_data_loader(
     if batch_size < 1:
         raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
     skips = not is_train and cfg.TEST.get("SKIP_BROKEN", False)
-    workers = cfg.DATALOADER.NUM_WORKERS
-    if not is_train:
-        asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", workers)
-        workers = evaluation_workers(asked, workers, math.ceil(len(data_source) / batch_size))
-    cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0)
+    workers = worker_count(cfg, is_train, math.ceil(len(data_source) / batch_size))
+    wrapper = dataset_wrapper or DatasetWrapper
+    cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0) and hasattr(wrapper, "keep_images")
     loader = (CachingLoader if cached else DataLoader)(
-        (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
+        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
         sampler=build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins),
         num_workers=workers,
@@ -151,8 +205,14 @@ def build_data_loader(
 class DataManager:
     """The data set `dataset`, the loaders train_loader_x, train_loader_u, val_loader, test_loader, and the classes.
 
-    The custom transforms and the wrapper stand for those that cfg asks for. Raises ValueError if the training or the
-    test set is empty.
+    Args:
+        cfg: the configuration.
+        custom_tfm_train: stands for the training transform that cfg asks for.
+        custom_tfm_test: stands for the test transform.
+        dataset_wrapper: stands for DatasetWrapper.
+
+    Raises:
+        ValueError: the training or the test set is empty.
     """
 
     def __init__(
@@ -193,10 +253,13 @@ class DataManager:
                 dataset_wrapper=dataset_wrapper,
             )
 
-        settings_u = cfg.DATALOADER.TRAIN_X if cfg.DATALOADER.TRAIN_U.SAME_AS_X else cfg.DATALOADER.TRAIN_U
+        loaders = cfg.DATALOADER
         self.dataset = dataset
-        self.train_loader_x = train_loader(dataset.train_x, cfg.DATALOADER.TRAIN_X)
-        self.train_loader_u = train_loader(dataset.train_u, settings_u) if dataset.train_u else None
+        self.train_loader_x = train_loader(dataset.train_x, loaders.TRAIN_X)
+        self.train_loader_u = None
+        if dataset.train_u:  # code without unlabelled data need not have DATALOADER.TRAIN_U
+            same = loaders.TRAIN_U.SAME_AS_X
+            self.train_loader_u = train_loader(dataset.train_u, loaders.TRAIN_X if same else loaders.TRAIN_U)
         self.val_loader = test_loader(dataset.val) if dataset.val else None
         self.test_loader = test_loader(dataset.test)
         self.num_classes = dataset.num_classes

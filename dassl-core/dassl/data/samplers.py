@@ -1,16 +1,14 @@
 """Orders in which a loader goes through its items. All are of a fixed length and draw from torch's generator."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 from dassl.data.datasets.base_dataset import Datum
-from dassl.utils.names import check_availability
-
-SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
+from dassl.utils import check_availability
 
 
 def _shuffled(items: Sequence) -> list:
@@ -102,6 +100,15 @@ class RandomClassSampler(Sampler):
         return self.length
 
 
+SAMPLERS: dict[str, Callable[[Sequence[Datum], int, int, int], Sampler]] = {
+    "RandomSampler": lambda items, batch_size, n_domain, n_ins: RandomSampler(items),
+    "SequentialSampler": lambda items, batch_size, n_domain, n_ins: SequentialSampler(items),
+    "RandomDomainSampler": lambda items, batch_size, n_domain, n_ins: RandomDomainSampler(items, batch_size, n_domain),
+    "SeqDomainSampler": lambda items, batch_size, n_domain, n_ins: SeqDomainSampler(items, batch_size),
+    "RandomClassSampler": lambda items, batch_size, n_domain, n_ins: RandomClassSampler(items, batch_size, n_ins),
+}
+
+
 def build_sampler(
     sampler_type: str,
     cfg: Any = None,
@@ -112,12 +119,4 @@ def build_sampler(
 ) -> Sampler:
     """Return the sampler of that name over `data_source`. Raises KeyError with the nearest name if there is none."""
     check_availability(sampler_type, SAMPLERS, "sampler")
-    if sampler_type == "RandomSampler":
-        return RandomSampler(data_source)
-    if sampler_type == "SequentialSampler":
-        return SequentialSampler(data_source)
-    if sampler_type == "RandomDomainSampler":
-        return RandomDomainSampler(data_source, batch_size, n_domain)
-    if sampler_type == "SeqDomainSampler":
-        return SeqDomainSampler(data_source, batch_size)
-    return RandomClassSampler(data_source, batch_size, n_ins)
+    return SAMPLERS[sampler_type](data_source, batch_size, n_domain, n_ins)

@@ -1,11 +1,8 @@
 """Trainers."""
 
-from dassl.engine.base import TrainerBase
-from dassl.engine.build import TRAINER_REGISTRY, build_trainer
+from dassl.engine.base import Stopped, TrainerBase
 from dassl.engine.net import SimpleNet
-from dassl.engine.simple import SimpleTrainer
-from dassl.engine.stopping import Stopped
-from dassl.engine.trainer import TrainerX, TrainerXU
+from dassl.engine.trainer import TRAINER_REGISTRY, SimpleTrainer, TrainerX, TrainerXU, build_trainer
 
 __all__ = [
     "TRAINER_REGISTRY",

@@ -6,17 +6,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from dassl.engine.event_file import EventFile
 from dassl.engine.saving import Saving
-from dassl.engine.stopping import Stopped
-from dassl.utils import tolist_if_not
-from dassl.utils.names import check_availability
+from dassl.utils import check_availability
+from dassl.utils.logger import EventFile
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised where a trainer whose `stop_requested` was set can stop with everything saved."""
 
 
 class TrainerBase(Saving):
     """A loop over epochs with a hook before and after each part, over models registered by name.
 
     Whoever sets `stop_requested` (a signal handler) has the run saved after the step it is in and `Stopped` raised.
+
+    `listeners` are objects that hear what happens: each event is a method of theirs, all of them optional, which gets
+    the trainer first:
+
+        epoch_begins()                        before run_epoch
+        step_ends(batches, summary)           after forward_backward(*batches) has returned `summary`
+        epoch_ends()                          after run_epoch, before after_epoch and the checkpoint it writes
+        checkpoint_begins()                   before anything of a checkpoint is written; may raise to forbid it
+        evaluation_begins(split, loader)
+        batch_evaluated(batch, scores, labels)
+        evaluation_ends(split, results)       `results` as the evaluator returns them
+
+    One that sums something up over an epoch has besides `state_name`, `epoch_state(trainer)`, which returns its sums
+    as a dict of plain values for a checkpoint inside the epoch, and `load_epoch_state(trainer, state)`, which takes
+    them up again after `epoch_begins`.
     """
 
     stop_requested = False
@@ -27,6 +44,14 @@ class TrainerBase(Saving):
         self._optims: OrderedDict[str, Any] = OrderedDict()
         self._scheds: OrderedDict[str, Any] = OrderedDict()
         self._writer = None
+        self.listeners: list[Any] = []
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the method named `event` of every listener that has one, with this trainer and `args`."""
+        for listener in self.listeners:
+            method = getattr(listener, event, None)
+            if method is not None:
+                method(self, *args)
 
     # Models
 
@@ -41,16 +66,16 @@ class TrainerBase(Saving):
         self._scheds[name] = sched
 
     def get_model_names(self, names: str | list[str] | None = None) -> list[str]:
-        """Return `names` as a list, checked, or the names of all registered models. Raises KeyError."""
+        """Return `names` as a list, checked, or the names of all registered models. Raises UnknownName (a KeyError)."""
         if names is None:
             return list(self._models)
-        names = tolist_if_not(names)
+        names = [names] if isinstance(names, str) else list(names)
         for name in names:
             check_availability(name, self._models, "model")
         return names
 
     def set_model_mode(self, mode: str = "train", names: str | list[str] | None = None) -> None:
-        """Put the models into mode "train", or "eval" (also called "test"). Raises KeyError for another mode."""
+        """Put the models into mode "train", or "eval" (also called "test"). Raises UnknownName for another mode."""
         check_availability(mode, ("train", "eval", "test"), "model mode")
         for name in self.get_model_names(names):
             self._models[name].train(mode == "train")
@@ -58,7 +83,7 @@ class TrainerBase(Saving):
     # Learning rate
 
     def update_lr(self, names: str | list[str] | None = None) -> None:
-        """Step the schedules; called once an epoch, in its last batch."""
+        """Step the schedules; called once per epoch, in its last batch."""
         for name in self.get_model_names(names):
             if self._scheds[name] is not None:
                 self._scheds[name].step()
@@ -133,7 +158,9 @@ class TrainerBase(Saving):
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 self.before_epoch()
+                self.tell("epoch_begins")
                 self.run_epoch()
+                self.tell("epoch_ends")
                 self.after_epoch()
                 if self.stop_requested and epoch + 1 < self.max_epoch:
                     self.save_model(epoch, self.output_dir)

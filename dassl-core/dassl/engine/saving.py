@@ -6,19 +6,19 @@ import re
 from typing import Any
 
 from dassl.utils.checkpoint import (
+    DAMAGE,
     POINTER,
     CheckpointError,
     load_checkpoint,
     load_named,
-    load_weights,
     newest_name,
     require_keys,
-    restore,
     write_checkpoint,
     write_pointer,
 )
-from dassl.utils.meters import MetricMeter
-from dassl.utils.rng import get_rng_state, set_rng_state
+from dassl.utils.logger import MetricMeter
+from dassl.utils.restoring import load_weights, restore
+from dassl.utils.tools import get_rng_state, set_rng_state
 
 BEST = "model-best.pth.tar"
 
@@ -28,12 +28,17 @@ class Saving:
 
     Besides weights, optimiser and schedule they hold, under `resume`, what a resumed run needs to equal an
     uninterrupted one: the state of all random number generators, the best validation result, the gradient scaler and,
-    in `model.pth.tar-<epochs>-batch-<batches>`, which a stopped run writes, the place inside the epoch.
+    in `model.pth.tar-<epochs>-batch-<batches>`, which a stopped run writes, the place inside the epoch with the running
+    averages of the log and, among them, each listener's `epoch_state` under its `state_name`.
     """
 
     _pending_rng: dict[str, Any] | None = None
     # Where inside its epoch a stopped run is saved or resumed: {"batches", "start_rng", "meters"}
     _step: dict[str, Any] | None = None
+
+    def checkpoint_extras(self) -> dict[str, Any]:
+        """Hook: return further entries of every checkpoint file, plain values or tensors by name."""
+        return {}
 
     def save_model(
         self,
@@ -43,12 +48,24 @@ class Saving:
         val_result: float | None = None,
         model_name: str = "",
     ) -> None:
-        """Save every registered model after the 0-based `epoch`; the files say epoch + 1. Raises OSError."""
-        resume = self._resume_state()
+        """Save every registered model.
+
+        Args:
+            epoch: the 0-based epoch that was finished; the files are named epoch + 1.
+            directory: output directory of the run.
+            is_best: also write model-best.pth.tar.
+            val_result: accuracy on val, to be saved along.
+            model_name: file name that stands for model.pth.tar-<epoch + 1>.
+
+        Raises:
+            OSError: a file cannot be written; the checkpoints before stay in use.
+        """
+        self.tell("checkpoint_begins")
+        resume, extras = self._resume_state(), self.checkpoint_extras()
         written = []
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
-            state = {
+            state = extras | {
                 "state_dict": self._models[name].state_dict(),
                 "epoch": epoch + 1,
                 "optimizer": None if optim is None else optim.state_dict(),
@@ -66,12 +83,13 @@ class Saving:
             _drop_inside_epoch(osp.dirname(path), keep=osp.basename(path))
 
     def save_inside_epoch(self, batches: int, start_rng: dict[str, Any], meters: MetricMeter) -> None:
-        """Save after `batches` steps of the present epoch, so that a resumed run goes on with the next one.
+        """Save after `batches` steps of the present epoch, so that a resumed run continues with the next one.
 
         The data order is not in the file but follows from `start_rng`, the generators' state at the epoch's start:
         a resumed run loads the same batches again, without training on them, and then takes its generators over.
         """
-        self._step = {"batches": batches, "start_rng": start_rng, "meters": meters.state()}
+        sums = {one.state_name: one.epoch_state(self) for one in self._summing_listeners()}
+        self._step = {"batches": batches, "start_rng": start_rng, "meters": meters.state() | sums}
         try:
             name = f"model.pth.tar-{self.epoch}-batch-{batches}"
             self.save_model(self.epoch - 1, self.output_dir, model_name=name)
@@ -79,9 +97,15 @@ class Saving:
             self._step = None
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load every registered model's weights from `directory`: model.pth.tar-<epoch>, or the best one on val.
+        """Load every registered model's weights, strictly.
 
-        Loading is strict. Raises FileNotFoundError that names the epochs there are, or CheckpointError.
+        Args:
+            directory: output directory of the training.
+            epoch: loads model.pth.tar-<epoch>; by default the best model on val.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint; names those that there are.
+            CheckpointError: it is damaged or of another model.
         """
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
@@ -102,9 +126,13 @@ class Saving:
         return bool(names) and all(osp.isfile(osp.join(directory, name, POINTER)) for name in names)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Restore the newest checkpoint of every registered model, if all have one; return the epoch to go on with.
+        """Restore the newest checkpoint of every registered model, if all have one.
 
-        Raises CheckpointError if one of them cannot be used.
+        Returns:
+            The 0-based epoch to continue with.
+
+        Raises:
+            CheckpointError: one of them cannot be used.
         """
         names = self.get_model_names()
         folders = [osp.join(directory, name) for name in names]
@@ -135,20 +163,30 @@ class Saving:
             _set_rng(state)
 
     def restore_start_of_epoch(self) -> dict[str, Any] | None:
-        """Rewind the generators if the run resumes inside an epoch; return what `go_on_inside_epoch` needs, or None."""
+        """If the run resumes inside an epoch, rewind the generators and return what `resume_inside_epoch` needs."""
         step, self._step = self._step, None
         if step is not None:
             step = {**step, "rng": get_rng_state()}
             _set_rng(step["start_rng"])
         return step
 
-    def go_on_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
-        """Take up generators and meters where the stopped run left them, its batches having been loaded again."""
+    def resume_inside_epoch(self, step: dict[str, Any], meters: MetricMeter) -> None:
+        """Take up generators, meters and listeners where the stopped run left them, its batches loaded again.
+
+        Sums of a listener that is not there this time are left out. Raises CheckpointError.
+        """
         try:
-            meters.load_state(step["meters"])
-        except (AttributeError, TypeError, ValueError, ZeroDivisionError) as err:
+            averages = dict(step["meters"])
+            for one in self._summing_listeners():
+                if one.state_name in averages:
+                    one.load_epoch_state(self, averages.pop(one.state_name))
+            meters.load_state({name: state for name, state in averages.items() if not isinstance(state, dict)})
+        except DAMAGE as err:
             raise CheckpointError(f"The checkpoint's running averages are damaged ({err!r}).") from err
         set_rng_state(step["rng"])
+
+    def _summing_listeners(self) -> list[Any]:
+        return [one for one in self.listeners if hasattr(one, "state_name")]
 
     def _resume_state(self) -> dict[str, Any]:
         scaler = getattr(self, "scaler", None)
@@ -165,16 +203,18 @@ class Saving:
             print(f'"{path}" holds no random number state: the data order from here on is a new one.')
             return
         try:
+            state = dict(state)
             self._pending_rng = dict(state["rng"])
             self.best_result = float(state["best_result"])
             if state["scaler"] is not None and getattr(self, "scaler", None) is not None:
                 self.scaler.load_state_dict(state["scaler"])
             step = state.get("step")
             if step is not None:
+                step = dict(step)
                 step = {"batches": int(step["batches"]), "start_rng": dict(step["start_rng"]), "meters": step["meters"]}
-                print(f"Going on behind batch {step['batches']} of the epoch that was broken off")
+                print(f"Resuming after batch {step['batches']} of the interrupted epoch")
             self._step = step
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as err:
+        except DAMAGE as err:
             raise CheckpointError(f'The entry "resume" of "{path}" is incomplete ({err!r}).') from err
 
 
@@ -182,7 +222,7 @@ def _set_rng(state: dict[str, Any]) -> None:
     """set_rng_state for a state out of a file. Raises CheckpointError if it is none."""
     try:
         set_rng_state(state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as err:
+    except DAMAGE as err:
         raise CheckpointError(f"The checkpoint's random number state is damaged ({err!r}).") from err
 
 
@@ -197,7 +237,7 @@ def _common_newest(folders: list[str]) -> str:
     """Return the newest file that every folder holds; they disagree if a run was killed between two of its models."""
     named = {newest_name(folder) for folder in folders}
     everywhere = [name for name in named if all(osp.isfile(osp.join(folder, name)) for folder in folders)]
-    # With nothing in common, the reader of the first one words the error.
+    # With nothing in common, the reader of the first one raises the error.
     return max(everywhere or named, key=_epoch_of)
 
 

@@ -6,18 +6,15 @@ from typing import Any
 
 import torch
 
-from dassl.utils import Registry, check_availability
-from dassl.utils.files import atomic_write, mkdir_if_missing
+from dassl.utils import Registry, mkdir_if_missing
+from dassl.utils.tools import atomic_write
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
 
 def build_evaluator(cfg: Any, **kwargs: Any) -> "EvaluatorBase":
-    """Return the evaluator cfg.TEST.EVALUATOR names. Raises KeyError with the nearest name if there is none."""
-    check_availability(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY.registered_names(), "evaluator")
-    if cfg.VERBOSE:
-        print(f"Loading evaluator: {cfg.TEST.EVALUATOR}")
-    return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)
+    """Return the evaluator cfg.TEST.EVALUATOR names. Raises UnknownName (a KeyError) with the nearest name."""
+    return EVALUATOR_REGISTRY.build(cfg.TEST.EVALUATOR, cfg, verbose=cfg.VERBOSE, **kwargs)
 
 
 class EvaluatorBase:
@@ -87,7 +84,7 @@ class Classification(EvaluatorBase):
         return results
 
     def _print_classes(self, counts: torch.Tensor) -> float:
-        """Print one line a class that occurs and return the mean of their accuracies, in per cent."""
+        """Print a line for each class that occurs and return the mean of their accuracies, in per cent."""
         print("=> per-class result")
         accuracies = []
         for label in sorted(set(self._y_true)):

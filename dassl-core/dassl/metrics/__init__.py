@@ -1,5 +1,5 @@
 """Measures of a model's output."""
 
-from dassl.metrics.accuracy import compute_accuracy
+from dassl.utils.logger import compute_accuracy
 
 __all__ = ["compute_accuracy"]

@@ -5,17 +5,25 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from dassl.utils import Registry, check_availability
+from dassl.utils import Registry
 
 BACKBONE_REGISTRY = Registry("BACKBONE")
 
 
+class Backbone(nn.Module):
+    """A base for backbones of one's own, which set `_out_features` to the width of their features."""
+
+    _out_features: int | None = None
+
+    @property
+    def out_features(self) -> int | None:
+        """Width D of the features."""
+        return self._out_features
+
+
 def build_backbone(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
-    """Return the backbone of that name. Raises KeyError with the nearest name if there is none."""
-    check_availability(name, BACKBONE_REGISTRY.registered_names(), "backbone")
-    if verbose:
-        print(f"Backbone: {name}")
-    return BACKBONE_REGISTRY.get(name)(**kwargs)
+    """Return the backbone of that name. Raises UnknownName (a KeyError) with the nearest name."""
+    return BACKBONE_REGISTRY.build(name, verbose=verbose, **kwargs)
 
 
 def _headless(name: str, pretrained: bool) -> nn.Module:

@@ -13,11 +13,8 @@ _ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "t
 
 
 def build_head(name: str, verbose: bool = True, **kwargs: Any) -> nn.Module:
-    """Return the head of that name. Raises KeyError with the nearest name if there is none."""
-    check_availability(name, HEAD_REGISTRY.registered_names(), "head")
-    if verbose:
-        print(f"Head: {name}")
-    return HEAD_REGISTRY.get(name)(**kwargs)
+    """Return the head of that name. Raises UnknownName (a KeyError) with the nearest name."""
+    return HEAD_REGISTRY.build(name, verbose=verbose, **kwargs)
 
 
 @HEAD_REGISTRY.register()

@@ -1,22 +1,29 @@
-"""Logging, seeds, meters, registries, files and checkpoints."""
+"""Logging, seeds, registries, files, images and checkpoints."""
 
-from dassl.utils.checkpoint import CheckpointError, load_checkpoint, resume_from_checkpoint, save_checkpoint
-from dassl.utils.env import collect_env_info
-from dassl.utils.files import (
+from dassl.utils.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from dassl.utils.images import as_rgb, open_image, read_image
+from dassl.utils.logger import AverageMeter, Logger, MetricMeter, setup_logger
+from dassl.utils.registry import Registry, UnknownName, check_availability
+from dassl.utils.restoring import load_pretrained_weights, resume_from_checkpoint
+from dassl.utils.tools import (
     check_isfile,
+    collect_env_info,
+    download_url,
+    get_rng_state,
     listdir_nohidden,
     mkdir_if_missing,
-    read_image,
     read_json,
+    set_random_seed,
+    set_rng_state,
     tolist_if_not,
     write_json,
 )
-from dassl.utils.logger import Logger, setup_logger
-from dassl.utils.meters import AverageMeter, MetricMeter
-from dassl.utils.names import UnknownName, check_availability
-from dassl.utils.registry import Registry
-from dassl.utils.rng import get_rng_state, set_random_seed, set_rng_state
-from dassl.utils.weights import count_num_param, load_pretrained_weights
+from dassl.utils.torchtools import (
+    count_num_param,
+    init_network_weights,
+    open_all_layers,
+    open_specified_layers,
+)
 
 __all__ = [
     "AverageMeter",
@@ -25,15 +32,21 @@ __all__ = [
     "MetricMeter",
     "Registry",
     "UnknownName",
+    "as_rgb",
     "check_availability",
     "check_isfile",
     "collect_env_info",
     "count_num_param",
+    "download_url",
     "get_rng_state",
+    "init_network_weights",
     "listdir_nohidden",
     "load_checkpoint",
     "load_pretrained_weights",
     "mkdir_if_missing",
+    "open_all_layers",
+    "open_image",
+    "open_specified_layers",
     "read_image",
     "read_json",
     "resume_from_checkpoint",

@@ -9,13 +9,14 @@ import zipfile
 from typing import Any
 
 import torch
-from torch import nn
 
-from dassl.utils.files import atomic_write, mkdir_if_missing
-from dassl.utils.upstream import SAFE_GLOBALS
+from dassl.utils.tools import atomic_write, mkdir_if_missing
 
 POINTER = "checkpoint"
 """Text file beside the checkpoints that names the one written last."""
+MAX_EPOCH = 1_000_000
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What reading an entry that is not what it should be ends in."""
 
 
 class CheckpointError(ValueError):
@@ -37,7 +38,10 @@ def save_checkpoint(
     """Write `state` to `save_dir`/model.pth.tar-<epoch> (or `model_name`) and its name to `save_dir`/checkpoint.
 
     Both files appear complete or not at all; the checkpoint before stays until then. With `is_best` the file is also
-    copied to model-best.pth.tar. Raises OSError, with the path, if the disk is full or read-only.
+    copied to model-best.pth.tar.
+
+    Raises:
+        OSError: the disk is full or read-only; names the path.
     """
     fpath = write_checkpoint(state, save_dir, remove_module_from_keys, model_name)
     write_pointer(fpath)
@@ -69,8 +73,12 @@ def write_pointer(fpath: str) -> None:
 def load_checkpoint(fpath: str) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; one written by upstream Dassl too, whose pickled schedulers become inert.
 
-    Raises FileNotFoundError if there is none, CheckpointError (a ValueError) if the file is empty, damaged, no
-    checkpoint, or holds an object other than tensors and plain values. Nothing in the file is ever executed.
+    Nothing in the file is ever executed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: the file is empty, damaged, no checkpoint, or holds an object other than tensors and plain
+            values (a ValueError).
     """
     if fpath is None:
         raise ValueError("No checkpoint path was given.")
@@ -89,13 +97,37 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         raise CheckpointError(_refusal(fpath, err)) from err
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'"{fpath}" is not a checkpoint: it holds a {type(checkpoint).__name__}, not a dict.')
+    if "state_dict" in checkpoint:
+        _check_entries(checkpoint, fpath)
     return checkpoint
+
+
+def _check_entries(checkpoint: dict[str, Any], fpath: str) -> None:
+    """Raise CheckpointError if the weights are no tensors by name, or `epoch` is no number of epochs."""
+    weights = checkpoint["state_dict"]
+    if not isinstance(weights, dict):
+        raise CheckpointError(f'"{fpath}" is no usable checkpoint: its state_dict is a {type(weights).__name__}.')
+    for name, value in weights.items():
+        # torch lets modules save other things under this name
+        tensor = isinstance(value, torch.Tensor) or str(name).endswith("_extra_state")
+        if not isinstance(name, str) or not tensor:
+            raise CheckpointError(
+                f'"{fpath}" is no usable checkpoint: its state_dict must hold tensors by name, not '
+                f"{name!r:.80}: a {type(value).__name__}."
+            )
+    epoch = checkpoint.get("epoch", 0)
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= MAX_EPOCH:
+        raise CheckpointError(
+            f'"{fpath}" is no usable checkpoint: its epoch must be a whole number from 0 to {MAX_EPOCH:,}, '
+            f"not {epoch!r:.80}."
+        )
 
 
 def load_newest(fdir: str) -> tuple[str, dict[str, Any]]:
     """Return path and content of the checkpoint that `fdir`/checkpoint names.
 
-    Raises CheckpointError if that file cannot be used: training on from an older one unasked would hide the loss.
+    Raises:
+        CheckpointError: that file cannot be used; training on from an older one unasked would hide the loss.
     """
     return load_named(fdir, newest_name(fdir))
 
@@ -116,9 +148,14 @@ def load_named(fdir: str, name: str) -> tuple[str, dict[str, Any]]:
     try:
         checkpoint = load_checkpoint(fpath)
         require_keys(checkpoint, fpath, "state_dict", "epoch")
+        named = re.match(r"model\.pth\.tar-(\d+)(?!\d)", name)
+        if named and int(named[1]) != checkpoint["epoch"]:
+            raise CheckpointError(
+                f'"{fpath}" is not what its name says: it was saved after epoch {checkpoint["epoch"]}.'
+            )
     except (ValueError, OSError) as err:
         raise CheckpointError(
-            f"Training cannot be resumed: {err} To go on, write the name of an older checkpoint into "
+            f"Training cannot be resumed: {err} To resume, write the name of an older checkpoint into "
             f'"{osp.join(fdir, POINTER)}", or delete "{fdir}" to train from scratch.'
         ) from err
     return fpath, checkpoint
@@ -129,46 +166,6 @@ def require_keys(checkpoint: dict[str, Any], fpath: str, *keys: str) -> None:
     missing = [key for key in keys if key not in checkpoint]
     if missing:
         raise CheckpointError(f'"{fpath}" is not a training checkpoint: it has no entry {" and no ".join(missing)}.')
-
-
-def restore(
-    checkpoint: dict[str, Any], fpath: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None
-) -> None:
-    """Put a checkpoint's weights, optimiser and schedule into the given objects. Raises CheckpointError on a misfit."""
-    load_weights(model, checkpoint["state_dict"], fpath)
-    for label, target in (("optimizer", optimizer), ("scheduler", scheduler)):
-        state = checkpoint.get(label)
-        if target is None or state is None:
-            continue
-        try:
-            if label == "scheduler" and "successor" in state and not hasattr(target, "successor"):
-                raise ValueError("the saved schedule has a warm-up, but OPTIM.WARMUP_EPOCH asks for none")
-            target.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise CheckpointError(f'The {label} in "{fpath}" does not fit this run\'s ({_first_line(err)}).') from err
-        print(f"Loaded {label}")
-
-
-def load_weights(model: nn.Module, state_dict: dict, fpath: str) -> None:
-    """Load a state dict strictly. Raises CheckpointError that names the file and the entries that do not fit."""
-    try:
-        model.load_state_dict(strip_module(state_dict))
-    except (RuntimeError, AttributeError, TypeError) as err:
-        detail = " ".join(str(err).split())
-        detail = detail if len(detail) <= 600 else detail[:600] + " …"
-        raise CheckpointError(f'The weights in "{fpath}" do not belong to this model: {detail}') from err
-
-
-def resume_from_checkpoint(fdir: str, model: nn.Module, optimizer: Any = None, scheduler: Any = None) -> int:
-    """Restore a model, its optimiser and its schedule from the newest checkpoint in `fdir`.
-
-    Returns the number of finished epochs, which is the 0-based epoch to go on with. Raises CheckpointError.
-    """
-    fpath, checkpoint = load_newest(fdir)
-    print(f'Loading checkpoint from "{fpath}"')
-    restore(checkpoint, fpath, model, optimizer, scheduler)
-    print(f"Previous epoch: {checkpoint['epoch']}")
-    return checkpoint["epoch"]
 
 
 def _test_check_sums(fpath: str) -> None:
@@ -184,12 +181,12 @@ def _test_check_sums(fpath: str) -> None:
             )
 
 
-def _first_line(err: BaseException) -> str:
+def first_line(err: BaseException) -> str:
     return (str(err).strip().splitlines() or [""])[0][:120]
 
 
 def _refusal(fpath: str, err: Exception) -> str:
-    """Word why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
+    """Say why a file cannot be read: it names a class that may not be built, or it is no checkpoint at all."""
     text = str(err)
     foreign = re.search(r"GLOBAL (\S+)", text)
     if isinstance(err, pickle.UnpicklingError) and foreign:
@@ -198,8 +195,50 @@ def _refusal(fpath: str, err: Exception) -> str:
             f"unpickled. Nothing in it was executed."
         )
     # torch puts a page of advice before the reason.
-    reason = _first_line(Exception(text.partition("WeightsUnpickler error:")[2])) or _first_line(err)
+    reason = first_line(Exception(text.partition("WeightsUnpickler error:")[2])) or first_line(err)
     return (
         f'"{fpath}" is not a readable checkpoint: it is empty, cut short, damaged or of another kind '
         f"({type(err).__name__}{': ' if reason else ''}{reason})."
     )
+
+
+# What upstream Dassl pickles into a checkpoint's `scheduler` entry: its warm-up scheduler saves its successor as an
+# object, which drags the optimiser along. These class names are mapped to the stand-ins below, so that
+# torch.load(weights_only=True) can read such files: nothing of theirs is run, the attributes are only put into a dict.
+
+
+class Inert:
+    """An unpickled object reduced to its attributes, in `state`."""
+
+    state: dict = {}  # unpickling does not go through __init__
+
+    def __init__(self, *args: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if isinstance(state, dict) else {}
+
+
+def plain_dict(*args: Any) -> dict:
+    """Stand for collections.defaultdict: an ordinary dict, which forgets the factory."""
+    return {}
+
+
+_SCHEDULERS = ("CosineAnnealingLR", "StepLR", "MultiStepLR", "LambdaLR")
+_OPTIMISERS = ("sgd.SGD", "adam.Adam", "adamw.AdamW", "rmsprop.RMSprop", "radam.RAdam")
+_DASSL = (
+    "optim.lr_scheduler.ConstantWarmupScheduler",
+    "optim.lr_scheduler.LinearWarmupScheduler",
+    "optim.radam.RAdam",
+    "optim.radam.PlainRAdam",
+    "optim.radam.AdamW",
+)
+
+SAFE_GLOBALS = [
+    *((Inert, f"torch.optim.lr_scheduler.{name}") for name in _SCHEDULERS),
+    *((Inert, f"torch.optim.{name}") for name in _OPTIMISERS),
+    *((Inert, f"dassl.{name}") for name in _DASSL),
+    (plain_dict, "collections.defaultdict"),
+    # the factory of old optimisers' defaultdict(dict)
+    (plain_dict, "builtins.dict"),
+]

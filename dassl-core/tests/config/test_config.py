@@ -1,5 +1,7 @@
 """Defaults, merging, and what a user is told about a wrong setting."""
 
+import time
+
 import pytest
 from dassl.config import clean_cfg, get_cfg_default
 from yacs.config import CfgNode as YacsNode
@@ -114,7 +116,7 @@ def test_every_copy_of_the_defaults_is_its_own():
     assert get_cfg_default().OPTIM.LR == 0.0003
 
 
-def test_nodes_that_family_code_adds_merge_and_freeze():
+def test_nodes_that_coop_style_code_adds_merge_and_freeze():
     cfg = get_cfg_default()
     cfg.TRAINER.COOP = YacsNode()
     cfg.TRAINER.COOP.N_CTX = 16
@@ -203,15 +205,24 @@ def test_yaml_file_is_merged(tmp_path):
         ("- SEED\n", "not a list"),
         ("SEED: [\n", "not a valid yaml file"),
         ("SEED: !!python/object/apply:os.system ['touch pwned']\n", "not a valid yaml file"),
+        ("OPTIM:\n  LR: 1.0\nSEED: 4\nOPTIM:\n  GAMMA: 0.5\n", "OPTIM stands twice, in lines 1 and 4"),
+        ("OPTIM: {LR: 1.0, GAMMA: 0.5, LR: 2.0}\n", "LR stands twice, in lines 1 and 1"),
+        ("a: &a [1, 1]\nINPUT:\n  SIZE: *a\n", "aliases (*a) are not allowed"),
+        ("SEED: " + "[" * 20_000, "nested more than 50 deep"),
+        ("- " * 20_000, "nested more than 50 deep"),
+        ("# long\n" * 20_000, "longer than 100,000 characters"),
+        ("SEED: 2001-01-01\n", "c.yaml"),
     ],
 )
 def test_a_wrong_yaml_file_is_named_and_changes_nothing(tmp_path, monkeypatch, text, hint):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "b.yaml").write_text(text)
+    (tmp_path / "c.yaml").write_text(text)
     cfg = get_cfg_default()
+    began = time.process_time()
     with pytest.raises((KeyError, ValueError)) as caught:
-        cfg.merge_from_file("b.yaml")
-    assert "b.yaml" in str(caught.value)
+        cfg.merge_from_file("c.yaml")
+    assert time.process_time() - began < 2
+    assert "c.yaml" in str(caught.value)
     assert hint in str(caught.value)
     assert cfg == get_cfg_default()
     assert not (tmp_path / "pwned").exists()

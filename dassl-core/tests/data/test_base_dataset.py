@@ -91,5 +91,5 @@ def test_grouping_by_domain():
 
 def test_an_unknown_data_set_gets_the_nearest_name(cfg):
     cfg.DATASET.NAME = "EngineTo"
-    with pytest.raises(KeyError, match='Unknown data set "EngineTo"; did you mean "EngineToy"'):
+    with pytest.raises(KeyError, match='Unknown dataset "EngineTo"; did you mean "EngineToy"'):
         build_dataset(cfg)

@@ -45,6 +45,11 @@ def test_attributes_and_summary(cfg, capsys):
     assert ["#", "test", "9"] in rows
 
 
+def test_settings_of_unlabelled_data_are_read_only_where_there_are_any(cfg):
+    del cfg.DATALOADER["TRAIN_U"]  # as in the configuration of SkipTuning
+    assert DataManager(cfg).train_loader_u is None
+
+
 def test_quiet_when_not_verbose(cfg, capsys):
     cfg.VERBOSE = False
     DataManager(cfg)

@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 from dassl.data import DataManager
-from dassl.data.data_manager import build_data_loader
-from dassl.data.image_cache import ImageCache, evaluation_workers
+from dassl.data.data_manager import build_data_loader, worker_count
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image, set_random_seed
+from dassl.utils.images import ImageCache
 
 PIXELS = 12 * 12 * 3
 MIB = 2**20
@@ -73,13 +73,23 @@ def test_a_broken_image_is_named_when_its_turn_comes(cfg, items, tmp_path):
         epochs(cfg, items, 1, 0)
 
 
-def test_evaluation_workers():
-    assert evaluation_workers(-1, 8, 100, lambda: 16) == 16
-    assert evaluation_workers(-1, 8, 3, lambda: 16) == 3
-    assert evaluation_workers(-1, 0, 100, lambda: 16) == 0
-    assert evaluation_workers(5, 0, 1, lambda: 16) == 5
-    with pytest.raises(ValueError, match="TEST.NUM_WORKERS is -2; allowed is -1"):
-        evaluation_workers(-2, 8, 3)
+@pytest.mark.parametrize(
+    ("asked", "training", "batches", "expected"), [(-1, 8, 100, 16), (-1, 8, 3, 3), (-1, 0, 100, 0), (5, 0, 1, 5)]
+)
+def test_workers_of_an_evaluation(cfg, monkeypatch, asked, training, batches, expected):
+    monkeypatch.setattr("dassl.data.data_manager.cores", lambda: 16)
+    cfg.DATALOADER.TEST.NUM_WORKERS, cfg.DATALOADER.NUM_WORKERS = asked, training
+    assert worker_count(cfg, False, batches) == expected
+    assert worker_count(cfg, True, batches) == training
+
+
+@pytest.mark.parametrize("number", [-2, 257, 100_000, 10**30])
+@pytest.mark.parametrize("key", ["DATALOADER.NUM_WORKERS", "DATALOADER.TEST.NUM_WORKERS"])
+def test_no_machine_is_made_to_fork_without_end(cfg, monkeypatch, key, number):
+    monkeypatch.setattr("os.fork", None)
+    cfg.merge_from_list([key, number])
+    with pytest.raises(ValueError, match=rf"{key} is {number}; allowed is .* up to 256"):
+        DataManager(cfg)
 
 
 def test_evaluation_in_workers_changes_no_pixel_and_no_order(cfg):

@@ -1,6 +1,6 @@
-"""Code written the way the CoOp family writes it: data set, trainers, the steps of its train.py.
+"""Code written in the style of CoOp: data set, trainers, the steps of its train.py.
 
-Nothing here may use more than the names and habits that family code uses.
+Nothing here may use more than the names and habits that such code uses.
 """
 
 import copy
@@ -34,7 +34,7 @@ WIDTH = 16
 
 
 @DATASET_REGISTRY.register(force=True)
-class FamilyPets(DatasetBase):
+class ToyPets(DatasetBase):
     """A split file that is written once, a few-shot cache that is a pickle, base and new classes."""
 
     dataset_dir = "pets"
@@ -44,7 +44,7 @@ class FamilyPets(DatasetBase):
         self.image_dir = root
         self.cache_dir = osp.join(cfg.CACHE, self.dataset_dir)
         mkdir_if_missing(self.cache_dir)
-        split_path = osp.join(self.cache_dir, "split_zhou_FamilyPets.json")
+        split_path = osp.join(self.cache_dir, "split_zhou_ToyPets.json")
         if osp.exists(split_path):
             split = read_json(split_path)
         else:
@@ -130,7 +130,7 @@ class CustomCLIP(nn.Module):
 
 
 @TRAINER_REGISTRY.register(force=True)
-class FamilyCoOp(TrainerX):
+class ToyCoOp(TrainerX):
     """Only the prompt learner is optimised and saved."""
 
     def check_cfg(self, cfg):
@@ -203,7 +203,7 @@ class FamilyCoOp(TrainerX):
 
 
 @TRAINER_REGISTRY.register(force=True)
-class FamilyPromptSRC(FamilyCoOp):
+class ToyPromptSRC(ToyCoOp):
     """The whole model is optimised and saved; after the last epoch it becomes the mean of its states."""
 
     def build_model(self):
@@ -232,7 +232,7 @@ class FamilyPromptSRC(FamilyCoOp):
 
 
 @TRAINER_REGISTRY.register(force=True)
-class FamilyZeroshot(TrainerX):
+class ToyZeroshot(TrainerX):
     """Registers no model at all."""
 
     def build_model(self):
@@ -243,7 +243,7 @@ class FamilyZeroshot(TrainerX):
 
 
 def main(image_root, cache, output_dir, trainer, *opts, seed=1, model_dir="", load_epoch=None, eval_only=False):
-    """Do what the family's train.py does and return the trainer."""
+    """Do what CoOp's train.py does and return the trainer."""
     cfg = get_cfg_default()
     cfg.TRAINER.COOP = CN()
     cfg.TRAINER.COOP.N_CTX = 16
@@ -251,7 +251,7 @@ def main(image_root, cache, output_dir, trainer, *opts, seed=1, model_dir="", lo
     cfg.TRAINER.MAPLE = CN()
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     cfg.CACHE = str(cache)
-    config = osp.join(str(cache), "family.yaml")
+    config = osp.join(str(cache), "coop_style.yaml")
     with open(config, "w") as f:
         f.write(
             "DATALOADER:\n  TRAIN_X:\n    BATCH_SIZE: 4\n  TEST:\n    BATCH_SIZE: 100\n  NUM_WORKERS: 0\n"
@@ -262,7 +262,7 @@ def main(image_root, cache, output_dir, trainer, *opts, seed=1, model_dir="", lo
             "MODEL:\n  BACKBONE:\n    NAME: 'ViT-B/16'\n"
         )
     cfg.merge_from_file(config)
-    cfg.DATASET.ROOT, cfg.DATASET.NAME = str(image_root), "FamilyPets"
+    cfg.DATASET.ROOT, cfg.DATASET.NAME = str(image_root), "ToyPets"
     cfg.OUTPUT_DIR, cfg.SEED, cfg.TRAINER.NAME = str(output_dir), seed, trainer
     cfg.merge_from_list(list(opts))
     clean_cfg(cfg, "CoOp")
@@ -282,7 +282,7 @@ def main(image_root, cache, output_dir, trainer, *opts, seed=1, model_dir="", lo
 
 
 @pytest.fixture
-def run_family(image_root, tmp_path):
+def run_coop_style(image_root, tmp_path):
     """Return main() on the toy images, with its caches and its outputs below tmp_path."""
 
     def run(name, trainer, *opts, **arguments):

@@ -1,4 +1,4 @@
-"""A run that is broken off and started again equals one that was not, bit for bit."""
+"""A run that is interrupted and started again equals one that was not, bit for bit."""
 
 import os
 import random
@@ -16,7 +16,7 @@ class Killed(BaseException):
 
 
 def _start(cfg, kill_at=None):
-    """Start the run that cfg describes, as a fresh process would; break it off before step `kill_at`."""
+    """Start the run that cfg describes, as a fresh process would; interrupt it before step `kill_at`."""
     set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     step = trainer.forward_backward
@@ -196,9 +196,30 @@ def test_two_models_resume_together(cfg, monkeypatch):
 def test_two_models_of_different_epochs_are_refused(cfg):
     cfg.TRAINER.NAME, cfg.TRAIN.CHECKPOINT_FREQ = "EngineToyTwo", 1
     _start(cfg, kill_at=(2, 0))
-    extra = os.path.join(cfg.OUTPUT_DIR, "extra")
-    os.replace(os.path.join(extra, "model.pth.tar-1"), os.path.join(extra, "model.pth.tar-2"))
+    for name, epoch in (("classifier", 2), ("extra", 1)):
+        folder = os.path.join(cfg.OUTPUT_DIR, name)
+        os.replace(os.path.join(folder, f"model.pth.tar-{epoch}"), os.path.join(folder, "model-best.pth.tar"))
+        with open(os.path.join(folder, "checkpoint"), "w") as f:
+            f.write("model-best.pth.tar\n")
     with pytest.raises(CheckpointError, match="different epochs.*'classifier': 2, 'extra': 1"):
+        _start(cfg)
+
+
+@pytest.mark.parametrize("epoch", [10**9, -5, "2", 2.0, True, None, [2], 3, 1])
+def test_an_epoch_that_cannot_be_is_not_believed(cfg, epoch):
+    cfg.TRAIN.CHECKPOINT_FREQ = 1
+    _start(cfg, kill_at=(2, 0))
+    path = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-2")
+    torch.save(load_checkpoint(path) | {"epoch": epoch}, path)
+    with pytest.raises(CheckpointError, match="model.pth.tar-2.*epoch") as caught:
+        _start(cfg)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_epochs_than_asked_for_are_no_result_of_this_run(cfg):
+    _start(cfg)
+    cfg.OPTIM.MAX_EPOCH = 2
+    with pytest.raises(CheckpointError, match=r"trained for 3 epochs, more than OPTIM.MAX_EPOCH \(2\)"):
         _start(cfg)
 
 
@@ -212,3 +233,29 @@ def test_the_gradient_scaler_is_kept(cfg):
     new.scaler = torch.amp.GradScaler("cpu")
     assert new.resume_model_if_exist(cfg.OUTPUT_DIR) == 1
     assert new.scaler.get_scale() == 256.0
+
+
+NO_RNG = {"python": [], "numpy": [1]}
+NO_STEP = {"batches": 1, "start_rng": NO_RNG, "meters": {}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(7, "text", [], torch.zeros(2), {}),
+        *({"rng": value} for value in (7, "text", [], torch.zeros(2), NO_RNG)),
+        *({"best_result": value} for value in (None, "much", [], torch.zeros(2))),
+        *({"step": value} for value in (7, "text", [], torch.zeros(2), {}, NO_STEP, NO_STEP | {"batches": "1"})),
+    ],
+)
+def test_a_damaged_state_to_resume_from_gets_a_sentence(cfg, damage):
+    cfg.TRAIN.CHECKPOINT_FREQ = 1
+    _start(cfg, kill_at=(2, 0))
+    path = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-2")
+    checkpoint = load_checkpoint(path)
+    whole = isinstance(damage, dict) and damage
+    checkpoint["resume"] = checkpoint["resume"] | damage if whole else damage
+    torch.save(checkpoint, path)
+    with pytest.raises(CheckpointError) as caught:
+        _start(cfg)
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A run that was asked to stop saves after the step it is in, and goes on from there bit for bit."""
+"""A run that was asked to stop saves after the step it is in, and resumes from there bit for bit."""
 
 import os
 
@@ -81,7 +81,7 @@ def test_a_stop_between_two_epochs_saves_the_finished_one(cfg, monkeypatch):
 
 
 def test_a_stop_in_the_final_evaluation_leaves_the_finished_training(cfg, monkeypatch):
-    monkeypatch.setattr("dassl.engine.simple.SimpleTrainer.model_inference", _stopping)
+    monkeypatch.setattr("dassl.engine.SimpleTrainer.model_inference", _stopping)
     trainer = _start(cfg)
     assert trainer.evaluator._total == 0 and "model.pth.tar-3" in _files(cfg)
     monkeypatch.undo()

@@ -48,7 +48,7 @@ def test_the_log_s_lines(trained):
     assert re.fullmatch(r"Elapsed: \d+:\d\d:\d\d", end[-1])
 
 
-def test_it_learns_and_writes_the_family_s_tree(trained):
+def test_it_learns_and_writes_the_usual_tree(trained):
     trainer, _ = trained
     assert trainer.test() > 60
     run = Path(trainer.output_dir)
@@ -149,6 +149,28 @@ def test_a_loss_that_is_not_finite_stops_before_it_does_harm(cfg, monkeypatch, b
     assert torch.equal(trainer.model.layer.weight, before)
     assert trainer._writer is None
     assert not os.path.exists(os.path.join(cfg.OUTPUT_DIR, "classifier"))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", ["weights", "one score"])
+def test_scores_that_are_not_finite_get_no_accuracy(cfg, monkeypatch, capsys, bad, where):
+    trainer = build_trainer(cfg)
+    image = trainer.dm.dataset.test[0 if where == "weights" else 6].impath
+    if where == "weights":
+        trainer.model.layer.weight.data[0, 0] = bad
+    else:
+        infer = trainer.model_inference
+
+        def inference(images):
+            scores = infer(images)
+            if len(images) == 4:  # the second batch
+                scores[1, 2] = bad
+            return scores
+
+        monkeypatch.setattr(trainer, "model_inference", inference)
+    with pytest.raises(FloatingPointError, match=f'The scores of "{image}" are NaN or infinite: the weights or'):
+        trainer.test()
+    assert "accuracy" not in capsys.readouterr().out
 
 
 def test_tensorboard_is_closed_whatever_happens(cfg, monkeypatch):

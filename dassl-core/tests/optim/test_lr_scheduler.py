@@ -55,7 +55,7 @@ def _build(c):
 
 
 def _epoch(optim, sched):
-    """Return the learning rate of one epoch, with one optimiser step, and go on to the next."""
+    """Return the learning rate of one epoch, after one optimiser step, which leads to the next."""
     lr = optim.param_groups[0]["lr"]
     optim.param_groups[0]["params"][0].grad = torch.ones(2)
     optim.step()

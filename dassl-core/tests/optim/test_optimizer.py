@@ -4,6 +4,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.optim import build_optimizer
+from dassl.optim.radam import RAdam
 from torch import nn
 
 
@@ -21,7 +22,7 @@ def _cfg(**settings):
         ("amsgrad", torch.optim.Adam, {"betas": (0.8, 0.99), "amsgrad": True}),
         ("sgd", torch.optim.SGD, {"momentum": 0.7, "dampening": 0, "nesterov": True}),
         ("rmsprop", torch.optim.RMSprop, {"momentum": 0.7, "alpha": 0.9}),
-        ("radam", torch.optim.RAdam, {"betas": (0.8, 0.99)}),
+        ("radam", RAdam, {"betas": (0.8, 0.99), "decoupled_weight_decay": True}),
         ("adamw", torch.optim.AdamW, {"betas": (0.8, 0.99)}),
     ],
 )
@@ -70,3 +71,30 @@ def test_staged_learning_rates():
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(KeyError, match='did you mean "adamw"'):
         build_optimizer(nn.Linear(1, 1), _cfg(NAME="adam_w"))
+
+
+def test_radam_steps_as_its_definition_says():
+    """Algorithm 2 of the paper with decoupled weight decay, in double precision; rectified from the sixth step on."""
+    lr, beta1, beta2, eps, decay = 0.1, 0.9, 0.999, 1e-8, 0.05
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optim = RAdam([parameter], lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=decay)
+    expected = parameter.detach().clone()
+    m = v = torch.zeros(2, dtype=torch.float64)
+    longest = 2 / (1 - beta2) - 1
+    rectified = 0
+    for t in range(1, 11):
+        gradient = torch.tensor([0.3 * t, -1.0 / t], dtype=torch.float64)
+        parameter.grad = gradient
+        optim.step()
+        m, v = beta1 * m + (1 - beta1) * gradient, beta2 * v + (1 - beta2) * gradient**2
+        length = longest - 2 * t * beta2**t / (1 - beta2**t)
+        step = m / (1 - beta1**t)
+        if length >= 5:
+            r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            step = step * (r * (1 - beta2**t)) ** 0.5 / (v.sqrt() + eps)
+            rectified += 1
+        expected = expected * (1 - lr * decay) - lr * step
+        assert torch.allclose(parameter, expected, rtol=1e-12, atol=0)
+    assert rectified == 5
+    with pytest.raises(ValueError, match="degenerated_to_sgd"):
+        RAdam([parameter], degenerated_to_sgd=False)

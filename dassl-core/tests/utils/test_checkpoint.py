@@ -26,7 +26,7 @@ def _state(epoch, value=0.0):
     return {"state_dict": {"w": torch.full((2, 3), value)}, "epoch": epoch, "optimizer": None, "scheduler": None}
 
 
-def test_the_family_s_tree(tmp_path, capsys):
+def test_the_files_and_their_names(tmp_path, capsys):
     folder = tmp_path / "run" / "prompt_learner"
     save_checkpoint({**_state(3), "state_dict": {"module.w": torch.ones(1)}}, str(folder))
     assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-3"]
@@ -173,6 +173,29 @@ def test_mutated_files_load_unchanged_or_get_a_sentence(tmp_path):
     assert 0 < loaded < 150
 
 
+@pytest.mark.parametrize(
+    ("state_dict", "hint"),
+    [
+        (None, "is a NoneType"),
+        ([torch.zeros(1)], "is a list"),
+        ({0: torch.zeros(1)}, "0: a Tensor"),
+        ({"w": "text"}, "'w': a str"),
+        ({"w": {"v": torch.zeros(1)}}, "'w': a dict"),
+        ({"w" * 100_000: 3}, "a int"),
+    ],
+)
+def test_weights_that_are_none_get_one_sentence(tmp_path, state_dict, hint):
+    torch.save({"state_dict": state_dict, "epoch": 1}, tmp_path / "model.pth.tar-1")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-1\n")
+    for read in (load_checkpoint, lambda path: load_pretrained_weights(nn.Linear(1, 1), path)):
+        with pytest.raises(CheckpointError) as caught:
+            read(str(tmp_path / "model.pth.tar-1"))
+        assert hint in str(caught.value) and "model.pth.tar-1" in str(caught.value)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        resume_from_checkpoint(str(tmp_path), nn.Linear(1, 1))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="there/model"):
         load_checkpoint(str(tmp_path / "there" / "model"))
@@ -278,12 +301,26 @@ def test_a_damaged_newest_checkpoint_is_no_reason_to_take_an_older_one(tmp_path)
         resume_from_checkpoint(str(tmp_path), nn.Linear(3, 2))
 
 
+GROUP = {"lr": 0.1, "momentum": 0.9, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
+GROUP |= {"foreach": None, "differentiable": False, "fused": None, "params": [0, 1]}
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
         ({"state_dict": {"weight": torch.zeros(5, 3), "bias": torch.zeros(2)}}, "size mismatch for weight"),
         ({"state_dict": {"weight": torch.zeros(2, 3)}}, "Missing key"),
         ({"optimizer": {"state": {}, "param_groups": []}}, "optimizer"),
+        ({"optimizer": "text"}, "optimizer"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(7)}}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": 3}}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {0: []}, "param_groups": [GROUP]}}, "optimizer"),
+        ({"optimizer": {"state": {}, "param_groups": [GROUP | {"momentum": "much"}]}}, "optimizer"),
+        ({"optimizer": {"state": {}, "param_groups": [GROUP | {"lr": float("nan")}]}}, "optimizer"),
+        ({"scheduler": 3}, "scheduler"),
+        ({"scheduler": {"last_epoch": "1", "_step_count": 2, "_last_lr": [0.1], "successor": {}}}, "scheduler"),
+        ({"scheduler": {"last_epoch": 1, "_step_count": 2, "_last_lr": [], "successor": {}}}, "scheduler"),
+        ({"state_dict": {"weight": torch.full((2, 3), float("nan")), "bias": torch.zeros(2)}}, "weight is NaN"),
         ({"scheduler": {"last_epoch": 1}}, "no warm-up"),
     ],
 )
@@ -319,8 +356,8 @@ def test_pretrained_weights_fill_what_fits_and_name_the_rest(tmp_path, capsys):
     assert torch.equal(model.weight, torch.ones(2, 3))
     assert torch.equal(model.bias, bias)
     assert "Layers discarded due to unmatched keys or size: ['bias', 'other']" in capsys.readouterr().out
-    torch.save({"weight": torch.full((2, 3), 4.0)}, tmp_path / "bare")
-    load_pretrained_weights(model, str(tmp_path / "bare"))
+    torch.save({"weight": torch.full((2, 3), 4.0)}, tmp_path / "weights alone")
+    load_pretrained_weights(model, str(tmp_path / "weights alone"))
     assert model.weight[0, 0] == 4.0
 
 

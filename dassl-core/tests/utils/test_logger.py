@@ -1,6 +1,7 @@
 """What is printed reaches log.txt, whatever happens to the process."""
 
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -67,6 +68,15 @@ def test_a_closed_terminal_costs_the_log_nothing(tmp_path, monkeypatch):
     with pytest.raises(BrokenPipeError):
         sys.stdout.write("epoch [1/1]\n")
     assert (tmp_path / "log.txt").read_text() == "epoch [1/1]\n"
+
+
+def test_what_a_console_cannot_show_is_escaped(tmp_path, monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    setup_logger(str(tmp_path))
+    print("caf\u00e9/" + os.fsdecode(b"\xff.png"))
+    assert shown.getvalue() == b"caf\\xe9/\\udcff.png\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "caf\u00e9/\\udcff.png\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")

@@ -9,18 +9,20 @@ from archives import tar_of
 from dassl.data.datasets import DATASET_REGISTRY
 from trees import class_folders
 
-from datasets.base import SplitDataset
-from datasets.facts import Archive, ByHand, Facts
+from datasets.base import Archive, ByHand, Facts, SplitDataset
 from datasets.prepare.__main__ import main
 from datasets.splits import split_by_folder
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`, {path: bytes}; breaks off the next `cut` answers after 1000 bytes; notes requests in `seen`."""
+    """Serves `files`, {path: bytes}; interrupts the next `cut` answers after 1000 bytes; notes requests in `seen`.
+
+    `lies` are headers that replace the right ones.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.cut, self.seen, self.marks = {}, 0, [], True
+        self.files, self.cut, self.seen, self.marks, self.lies = {}, 0, [], True, {}
 
     def url(self, name):
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -42,7 +44,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if self.server.marks:
             self.send_header("ETag", mark)
-        self.send_header("Content-Length", str(len(data) - start))
+        headers = {"Content-Length": len(data) - start}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        for name, value in (headers | self.server.lies).items():
+            self.send_header(name, str(value))
         self.end_headers()
         if self.server.cut:
             self.server.cut -= 1

@@ -1,29 +1,25 @@
 """`fetch`, from a server on this machine: what it lays out, and that nothing half-made is left when something fails."""
 
 import hashlib
+import io
 import json
 import os
 import random
 import tarfile
+import zipfile
 
 import pytest
 import torchvision.datasets as tv
 from archives import tar_of, zip_of
 
-from datasets.caltech101 import Caltech101
-from datasets.dtd import DescribableTextures
-from datasets.eurosat import EuroSAT
-from datasets.fgvc_aircraft import FGVCAircraft
-from datasets.food101 import Food101
-from datasets.oxford_flowers import OxfordFlowers
-from datasets.oxford_pets import OxfordPets
-from datasets.sun397 import SUN397
+from datasets.published_folders import Caltech101, DescribableTextures, EuroSAT, Food101
+from datasets.published_lists import SUN397, FGVCAircraft, OxfordFlowers, OxfordPets
 
 NOISE = random.Random(0).randbytes(20000)  # does not compress, so that an archive of it is long enough to be cut
 
 
 def tree(root):
-    """All files below `root`, but what `fetch` keeps to go on with."""
+    """All files below `root`, but what `fetch` keeps to resume with."""
     return sorted(
         str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".fetch" not in path.parts
     )
@@ -81,17 +77,71 @@ def test_other_archives(prepare, toys, pictures, tmp_path, kind):
     assert (code, tree(tmp_path)) == (0, sorted(pictures)), errors
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(prepare, toys, server, pictures, tmp_path):
+def test_an_interrupted_download_resumes_where_it_was(prepare, toys, server, pictures, tmp_path):
     toys(tar_of(pictures | {"toys/noise": NOISE}))
     server.cut = 3  # as many as are tried
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
     assert code == 1
-    assert "broke off" in errors and "3,000 bytes are kept, and the same command goes on from there" in errors
+    assert "was interrupted" in errors and "3,000 bytes are kept, and the same command resumes from there" in errors
     assert tree(tmp_path) == [] and set(work(tmp_path)) == {"toys.tar.gz.part", "toys.tar.gz.part.of"}
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
     assert code == 0, errors
     assert [wanted for _, wanted in server.seen] == [None, "bytes=1000-", "bytes=2000-", "bytes=3000-"]
     assert work(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "", "9" * 30])
+def test_a_length_that_is_none(prepare, toys, server, tmp_path, length):
+    server.lies = {"Content-Length": length}
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and f"was interrupted (the server says that {length!r} bytes will come)" in errors
+    assert tree(tmp_path) == []
+    server.lies = {}
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+
+
+def test_a_rest_that_is_another(prepare, toys, server, pictures, tmp_path):
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 1
+    server.lies = {"Content-Range": "bytes 7-9/10"}
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "sends 'bytes 7-9/10' where the rest from byte 3000 on was asked for" in errors
+    server.lies = {}
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+
+
+def test_a_note_on_a_part_that_is_damaged(prepare, toys, server, pictures, tmp_path):
+    """It only says whether the server's file is still the same; without it, the download begins anew."""
+    toys(tar_of(pictures | {"toys/noise": NOISE}))
+    server.cut = 3
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 1
+    (tmp_path / "toys/.fetch/toys.tar.gz.part.of").write_bytes(b"\xff\n\0")
+    assert prepare("fetch", "Toys", "--root", tmp_path)[0] == 0
+    assert server.seen[-1] == ("/toys.tar.gz", None)
+
+
+def zip_of_zeros():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("toys/a", bytes(2**26))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("toys.zip", zip_of_zeros),
+        ("toys.tar.gz", lambda: tar_of({"toys/a": bytes(2**26)})),
+        ("toys.tar.gz", lambda: tar_of({f"toys/{n}": b"" for n in range(20_000)})),
+    ],
+)
+def test_an_archive_that_unfolds(prepare, toys, tmp_path, name, make):
+    """Sixty megabytes of zeros from some ten thousand bytes, or twenty thousand empty files."""
+    toys(make(), name)
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "unfolds to more than 100 times its size" in errors
+    assert tree(tmp_path) == [] and work(tmp_path) == []
 
 
 def test_a_file_that_changed_meanwhile_is_begun_anew(prepare, toys, server, pictures, tmp_path):
@@ -167,7 +217,7 @@ def test_a_full_disk(prepare, toys, tmp_path, monkeypatch, where):
     target, value = {
         "before": ("datasets.prepare.download.MARGIN", 1 << 60),
         "downloading": ("datasets.prepare.download.tqdm.update", full),
-        "unpacking": ("datasets.prepare.unpack.shutil.copyfileobj", full),
+        "unpacking": ("datasets.prepare.unpack.copy", full),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, value)
@@ -190,7 +240,7 @@ def test_a_server_that_does_not_answer(prepare, toys, server, tmp_path):
     server.shutdown()
     server.server_close()
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
-    assert code == 1 and "The download of http://127.0.0.1" in errors and "broke off" in errors
+    assert code == 1 and "The download of http://127.0.0.1" in errors and "was interrupted" in errors
 
 
 def test_one_failure_does_not_keep_others_from_being_fetched(prepare, toys, server, tmp_path):

@@ -1,6 +1,5 @@
 """Data sets and their items."""
 
-from dassl.data.datasets.base_dataset import DatasetBase, Datum
-from dassl.data.datasets.build import DATASET_REGISTRY, build_dataset
+from dassl.data.datasets.base_dataset import DATASET_REGISTRY, DatasetBase, Datum, build_dataset
 
 __all__ = ["DATASET_REGISTRY", "DatasetBase", "Datum", "build_dataset"]

@@ -1,8 +1,19 @@
-"""What a data set is made of: items, and the splits they are in."""
+"""What a data set is made of: items, and the splits they are in; and the table of data sets."""
 
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from dassl.utils import Registry
+
+DATASET_REGISTRY = Registry("DATASET")
+
+
+def build_dataset(cfg: Any) -> "DatasetBase":
+    """Return the data set cfg.DATASET.NAME names. Raises UnknownName (a KeyError) with the nearest name."""
+    return DATASET_REGISTRY.build(cfg.DATASET.NAME, cfg, verbose=cfg.VERBOSE)
 
 
 class Datum:
@@ -11,6 +22,11 @@ class Datum:
     The attributes' names and this module's path are part of the format of few-shot caches, which are pickles.
     """
 
+    impath = property(attrgetter("_impath"), doc="Path of the image file.")
+    label = property(attrgetter("_label"), doc="Class, counted from 0.")
+    domain = property(attrgetter("_domain"), doc="Domain, counted from 0.")
+    classname = property(attrgetter("_classname"), doc="Name of the class.")
+
     def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
         if not isinstance(impath, str):
             raise TypeError(f"The image path of a Datum must be a string, not {type(impath).__name__}.")
@@ -18,26 +34,6 @@ class Datum:
         self._label = label
         self._domain = domain
         self._classname = classname
-
-    @property
-    def impath(self) -> str:
-        """Path of the image file."""
-        return self._impath
-
-    @property
-    def label(self) -> int:
-        """Class, counted from 0."""
-        return self._label
-
-    @property
-    def domain(self) -> int:
-        """Domain, counted from 0."""
-        return self._domain
-
-    @property
-    def classname(self) -> str:
-        """Name of the class."""
-        return self._classname
 
     def __repr__(self) -> str:
         return f"Datum({self._impath!r}, label={self._label}, domain={self._domain}, classname={self._classname!r})"
@@ -52,6 +48,14 @@ class DatasetBase:
     dataset_dir = ""  # folder below DATASET.ROOT
     domains: Sequence[str] = ()
 
+    train_x = property(attrgetter("_train_x"), doc="Labelled training items.")
+    train_u = property(attrgetter("_train_u"), doc="Unlabelled training items, if any.")
+    val = property(attrgetter("_val"), doc="Validation items, if any.")
+    test = property(attrgetter("_test"), doc="Test items.")
+    lab2cname = property(attrgetter("_lab2cname"), doc="Class name of every label.")
+    classnames = property(attrgetter("_classnames"), doc="Class names in the order of their labels.")
+    num_classes = property(attrgetter("_num_classes"), doc="The largest label + 1.")
+
     def __init__(
         self,
         train_x: Sequence[Datum] | None = None,
@@ -65,41 +69,6 @@ class DatasetBase:
         self._test = test
         self._num_classes = self.get_num_classes(train_x or [])
         self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
-
-    @property
-    def train_x(self) -> Sequence[Datum]:
-        """Labelled training items."""
-        return self._train_x
-
-    @property
-    def train_u(self) -> Sequence[Datum] | None:
-        """Unlabelled training items, if any."""
-        return self._train_u
-
-    @property
-    def val(self) -> Sequence[Datum] | None:
-        """Validation items, if any."""
-        return self._val
-
-    @property
-    def test(self) -> Sequence[Datum]:
-        """Test items."""
-        return self._test
-
-    @property
-    def lab2cname(self) -> dict[int, str]:
-        """Class name of every label."""
-        return self._lab2cname
-
-    @property
-    def classnames(self) -> list[str]:
-        """Class names in the order of their labels."""
-        return self._classnames
-
-    @property
-    def num_classes(self) -> int:
-        """The largest label + 1."""
-        return self._num_classes
 
     @staticmethod
     def get_num_classes(data_source: Sequence[Datum]) -> int:
@@ -129,11 +98,18 @@ class DatasetBase:
         return groups
 
     def generate_fewshot_dataset(self, *data_sources: Sequence[Datum], num_shots: int = -1, repeat: bool = False):
-        """Draw `num_shots` items a class from every source; a class with fewer gives all, or repeats with `repeat`.
+        """Draw `num_shots` items per class from every source.
 
-        One source gives a list, several give a list of lists; num_shots < 1 returns the input. The draws are those of
-        every published run of the CoOp family: from Python's global generator, label by label in the order of first
-        appearance, with random.sample.
+        The draws are those of every published run of CoOp-style code: from Python's global generator, label by label
+        in the order of first appearance, with random.sample.
+
+        Args:
+            data_sources: lists of items.
+            num_shots: items per class; below 1, the input is returned.
+            repeat: draw a class that has fewer with repetition, instead of taking all it has.
+
+        Returns:
+            A list of items, or for several sources a list of such lists.
         """
         if num_shots < 1:
             return data_sources[0] if len(data_sources) == 1 else data_sources

@@ -1,0 +1,282 @@
+"""What a method learns, put together from parts, and the one forward pass that all methods share.
+
+prompts -> towers (features, and their shift when it is asked for) -> corrections -> head -> logits. Everything that a
+loss needs is in what the forward pass returns.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptclip.class_prompts import Layout
+from promptclip.model import PromptedCLIP
+from promptclip.prompts import PromptModule, Prompts
+from promptclip.shift import FeatureShift, ShiftScale
+
+TOKENS_AT_ONCE = 65_536  # text tokens of one evaluation pass of contexts per image, which bounds its memory
+SHIFT_IMAGES = 8  # images whose contexts the shift is measured on, where each takes a text pass of its own
+
+
+class Output(NamedTuple):
+    """What a forward pass found for B images and K classes.
+
+    Attributes:
+        image: (B, D) image features, corrected, not normalised.
+        text: (K, D) text features, corrected, not normalised; (B, K, D) where they depend on the image.
+        logits: (B, K), in single precision at least.
+        prompts: what entered the towers.
+        image_shift, text_shift: feature shift of either tower where the method uses it (training only).
+        norms: the same as one number per block, (L_v,) and (L_t,) (Eq. 7-8).
+        teacher: what the method's teacher says of the images (training only).
+    """
+
+    image: Tensor
+    text: Tensor
+    logits: Tensor
+    prompts: Prompts
+    image_shift: FeatureShift | None = None
+    text_shift: FeatureShift | None = None
+    norms: tuple[Tensor, Tensor] | None = None
+    teacher: Any = None
+
+
+class Loss(NamedTuple):
+    """One term of what is minimised: `weight * function(output, labels)`, a scalar."""
+
+    weight: float
+    function: Callable[[Output, Tensor], Tensor]
+
+
+class Corrections(Protocol):
+    """A module that changes features before they are normalised (`promptclip.surgery.FeatureSurgery`)."""
+
+    def observe(self, norms: tuple[Tensor, Tensor] | None) -> None:
+        """See a training step's shift before the features are corrected."""
+
+    def image(self, features: Tensor) -> Tensor:
+        """Corrected image features, (B, D) -> (B, D)."""
+
+    def text(self, features: Tensor) -> Tensor:
+        """Corrected text features, (K, D) -> (K, D)."""
+
+
+Teacher = Callable[[PromptedCLIP, Tensor, Tensor], Any]
+"""(clip, images (B, 3, H, W), image features (B, D)) -> what the losses are to know; called without gradient."""
+
+Head = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(image features, text features, CLIP's log logit scale) -> logits (B, K)."""
+
+Gradients = Callable[[dict[str, Tensor], Sequence[nn.Parameter], Callable[[Tensor], Tensor]], Tensor]
+"""(weighted losses by name, parameters, what scales a loss before its backward pass) -> the loss to show; sets the
+parameters' gradients, scaled as the losses are."""
+
+
+def cosine_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+    """Cosine similarity times exp(logit_scale), (B, K) (Eq. 4); text features (K, D), or (B, K, D), a set per image."""
+    image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+    cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
+    return logit_scale.exp() * cosine
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def cross_entropy(output: Output, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the logits against labels (B,)."""
+    return F.cross_entropy(output.logits, labels)
+
+
+CROSS_ENTROPY = {"ce": Loss(1, cross_entropy)}
+
+
+def descend_sum(
+    losses: dict[str, Tensor], parameters: Sequence[nn.Parameter], scale: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Gradients of the sum of all losses: what nearly every method does."""
+    total = torch.stack(list(losses.values())).sum()
+    scale(total).backward()
+    return total
+
+
+class PromptLearner(nn.Module):
+    """All that is learned and saved, in parts that have names, and how training uses them.
+
+    Tensors that belong to a list of classes are never saved. In files, the names of `prompts`' and `corrections`' own
+    entries stand without the part's name, as the field's checkpoints have them (`ctx`, `text_surgery.up.weight`).
+
+    Args:
+        prompts: what enters the towers.
+        losses: what is minimised, by the name it is logged under.
+        shift_scale: measure the feature shift of every training step, and bring it to one number per block.
+        corrections: change features before they are normalised.
+        teacher: asked in every training step, for `Output.teacher`. A module, whose tensors are buffers that are not
+            saved.
+        head: makes logits of features.
+        carried: further modules that go from step to step and into checkpoints, by their name there.
+        shows: numbers for the training line besides losses: functions of the output that give a scalar.
+        gradients: another update rule than descending the sum of the losses.
+        after_epoch: called as (0-based epoch, number of epochs) after each epoch, before it is saved.
+        classes: how a list of class names is prepared, in place of `prompts.class_prompts`: (clip, names) -> text
+            features (K, D) that nothing learned changes.
+    """
+
+    def __init__(
+        self,
+        prompts: PromptModule,
+        losses: Mapping[str, Loss],
+        *,
+        shift_scale: ShiftScale | None = None,
+        corrections: Corrections | None = None,
+        teacher: Teacher | None = None,
+        head: Head = cosine_logits,
+        carried: Mapping[str, nn.Module] | None = None,
+        shows: Mapping[str, Callable[[Output], Tensor]] | None = None,
+        gradients: Gradients = descend_sum,
+        after_epoch: Iterable[Callable[[int, int], None]] = (),
+        classes: Callable[[PromptedCLIP, list[str]], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.prompts = prompts
+        self.shift_scale = shift_scale
+        self.corrections = corrections
+        for name, module in (carried or {}).items():
+            self.add_module(name, module)
+        self.teacher = teacher
+        self.head = head
+        self.losses = dict(losses)
+        self.shows = dict(shows or {})
+        self.gradients = gradients
+        self.after_epoch = tuple(after_epoch)
+        self._classes = classes
+        self.register_state_dict_post_hook(_to_file_names)
+        self.register_load_state_dict_pre_hook(_from_file_names)
+
+    # ---- class names -------------------------------------------------------------------------------------------
+
+    def classes(self, clip: PromptedCLIP, names: list[str]) -> Layout | Tensor:
+        """The class names as `forward` takes them: laid out for the text tower, or (K, D) features that are fixed.
+
+        Raises:
+            ValueError: a name does not fit into CLIP's prompt; there is no name.
+        """
+        if self._classes is not None:
+            return self._classes(clip, names)
+        class_prompts = self.prompts.class_prompts(names, clip.model.context_length)
+        if class_prompts.n_ctx == 0 and self.shift_scale is None:
+            return clip.encode_texts(list(class_prompts.names))
+        return clip.layout(class_prompts)
+
+    # ---- the forward pass --------------------------------------------------------------------------------------
+
+    def forward(
+        self, clip: PromptedCLIP, classes: Layout | Tensor, images: Tensor, text: Tensor | None = None
+    ) -> Output:
+        """Both towers, corrections and head.
+
+        Args:
+            clip: the frozen CLIP.
+            classes: from `self.classes`.
+            images: (B, 3, H, W), normalised.
+            text: (K, D) corrected text features from `self.text_features`, so that an evaluation makes them once.
+        """
+        shift_scale = self.shift_scale if self.training else None
+        vision_prompts = self.prompts.vision()
+        image, image_shift = clip.encode_image(images, vision_prompts, shift_scale is not None)
+        text_prompts = self.prompts.text(image) if text is None else ()
+        text_shift, given = None, text
+        if text is None:
+            text, text_shift = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
+        norms = None if shift_scale is None else shift_scale(image_shift, text_shift)
+        if self.corrections is not None:
+            self.corrections.observe(norms)
+            image = self.corrections.image(image)
+            text = self.corrections.text(text) if given is None else given
+        logits = at_least_single(self.head(image, text, clip.model.logit_scale))
+        teacher = None
+        if self.training and self.teacher is not None:
+            with torch.no_grad():
+                teacher = self.teacher(clip, images, image)
+        prompts = Prompts(text_prompts, vision_prompts)
+        return Output(image, text, logits, prompts, image_shift, text_shift, norms, teacher)
+
+    @staticmethod
+    def _encode_text(
+        clip: PromptedCLIP, classes: Layout | Tensor, prompts: Sequence[Tensor | None], shift: bool
+    ) -> tuple[Tensor, FeatureShift | None]:
+        """Text features as the tower gives them, or those that are fixed, and their shift if asked for."""
+        return (classes, None) if isinstance(classes, Tensor) else clip.encode_text(classes, prompts, shift)
+
+    def text_features(self, clip: PromptedCLIP, classes: Layout | Tensor) -> Tensor:
+        """(K, D) corrected text features, for `forward`; not for prompts that depend on the image."""
+        text, _ = self._encode_text(clip, classes, self.prompts.text(), False)
+        return text if self.corrections is None else self.corrections.text(text)
+
+    def images_at_once(self, classes: Layout | Tensor) -> int | None:
+        """How many images one evaluation pass takes, where each has a context of its own; None: any number."""
+        if isinstance(classes, Tensor) or not self.prompts.per_image:
+            return None
+        return max(1, TOKENS_AT_ONCE // len(classes.ids))
+
+    # ---- feature shift of a trained model ----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def image_shift(self, clip: PromptedCLIP, images: Tensor) -> FeatureShift | None:
+        """Shift (Eq. 6) of the vision tower on images (B, 3, H, W); None if it has no prompts."""
+        prompts = self.prompts.vision()
+        return clip.encode_image(images, prompts, True)[1] if prompts else None
+
+    @torch.no_grad()
+    def text_shift(self, clip: PromptedCLIP, classes: Layout | Tensor, images: Tensor) -> FeatureShift | None:
+        """Shift of the text tower on the classes; None if it has no prompts. `images`: a few to condition on."""
+        if isinstance(classes, Tensor):
+            return None
+        image = None
+        if self.prompts.per_image:  # a mean over the contexts of a few images
+            few = max(1, min(SHIFT_IMAGES, TOKENS_AT_ONCE // (2 * len(classes.ids))))
+            image = clip.encode_image(images[:few])[0]
+        prompts = self.prompts.text(image)
+        return clip.encode_text(classes, prompts, True)[1] if prompts else None
+
+    # ---- names in files ----------------------------------------------------------------------------------------
+
+    def named_learned(self) -> dict[str, nn.Parameter]:
+        """Parameters by their names in checkpoints."""
+        return {file_name(name): parameter for name, parameter in self.named_parameters()}
+
+    def names_of_training(self) -> set[str]:
+        """Names in checkpoints of what only training needs, as the parts' `training_only` says.
+
+        A checkpoint to be tested may lack them.
+        """
+        parts = {
+            place: module.training_only for place, module in self.named_modules() if hasattr(module, "training_only")
+        }
+        needed = {file_name(f"{place}.{key}") for place, keys in parts.items() for key in keys}
+        return {name for name in self.state_dict() if name in needed}
+
+
+UNNAMED = ("prompts.", "corrections.")
+"""Parts whose own names are left out in files."""
+
+
+def file_name(name: str) -> str:
+    """A parameter's name in checkpoints, of its name in the learner."""
+    return next((name.removeprefix(part) for part in UNNAMED if name.startswith(part)), name)
+
+
+def _to_file_names(module: nn.Module, state: dict[str, Any], prefix: str, _metadata: dict[str, Any]) -> None:
+    for key in [key for key in state if key.removeprefix(prefix).startswith(UNNAMED)]:
+        state[prefix + file_name(key.removeprefix(prefix))] = state.pop(key)
+
+
+def _from_file_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    for name in own:
+        short = file_name(name)
+        if short != name and prefix + short in state:
+            state[prefix + name] = state.pop(prefix + short)

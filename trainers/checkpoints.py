@@ -1,0 +1,187 @@
+"""Checkpoints: take what is learned out of our own files and out of those the field's repositories released."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import load_checkpoint
+from torch import Tensor
+
+from promptclip.common.yaml_file import read_yaml
+from promptclip.learner import PromptLearner
+from trainers.method import Method, Options
+
+# The reference implementations' names for what they learn -> ours.
+RENAMED = (
+    (r"image_encoder\.VPT", "vision_ctx"),
+    (r"image_encoder\.transformer\.resblocks\.(\d+)\.VPT_shallow", "vision_deep.{}"),
+    (r"text_encoder\.transformer\.resblocks\.(\d+)\.VPT_shallow", "text_deep.{}"),
+    (r"(text|visual)_adapter\.FFN\.0\.(weight|bias)", "{}_surgery.up.{}"),
+    (r"(text|visual)_adapter\.FFN\.2\.(weight|bias)", "{}_surgery.down.{}"),
+    (r"(text|visual)_adapter\.post_ln\.(weight|bias)", "{}_surgery.ln.{}"),
+    (r"text_cali_ratio", "text_alpha.value"),
+    (r"vis_cali_ratio", "image_alpha.value"),
+)
+# What their files carry besides: all of CLIP, and embeddings of the class names trained on.
+IGNORED = re.compile(
+    r"(prompt_learner\.)?(token_prefix|token_suffix|token_middle)|(image_encoder|text_encoder)\..*|logit_scale"
+    r"|prompt_learner\.ZS_image_encoder\..*"
+)
+
+
+def rename(key: str) -> str | None:
+    """Our name for a reference's parameter `key`; None where the file carries something that is not learned."""
+    for pattern, name in RENAMED:
+        if match := re.fullmatch(pattern, key):
+            parts = [
+                str(int(part) - 1) if part.isdigit() else part.replace("visual", "image") for part in match.groups()
+            ]
+            return name.format(*parts)
+    if IGNORED.fullmatch(key):
+        return None
+    return re.sub(r"^prompt_learner\.", "", key)
+
+
+def find(directory: Path, folder: str, epoch: int | None) -> Path:
+    """`directory`/`folder`/model.pth.tar-<epoch>, or model-best.pth.tar where `epoch` is None.
+
+    Raises:
+        FileNotFoundError: it is not there; the sentence lists the checkpoints that are.
+    """
+    path = directory / folder / ("model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}")
+    if not path.is_file():
+        there = sorted(str(file.relative_to(directory)) for file in directory.glob("*/model*.pth.tar*"))
+        raise FileNotFoundError(
+            f"There is no checkpoint {path}; {directory} holds {', '.join(there) or 'none at all'}. "
+            f"Train first, or name another --model-dir or --load-epoch."
+        )
+    return path
+
+
+def read(
+    path: Path, method: Method, options: Options, learner: PromptLearner, backbone: str
+) -> tuple[dict[str, Tensor], Any]:
+    """What `learner` loads from the checkpoint at `path`, and its epoch.
+
+    Args:
+        path: the checkpoint's file.
+        method, options: the run's.
+        learner: the module to load into.
+        backbone: the run's backbone, for the sentence that says that nothing fits.
+
+    Raises:
+        ValueError: the checkpoint was trained with an option of another value, does not fit, or is not finite.
+    """
+    checkpoint = load_checkpoint(str(path))
+    state = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise ValueError(f"The checkpoint {path} holds no weights by name (state_dict); save or download it again.")
+    odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise ValueError(f"The checkpoint {path} holds {odd[0]}, which is no tensor; save or download it again.")
+    _refuse_other_options(path, checkpoint, state, method, options)
+    part = learned_part(state, learner, method.unused)
+    reason = mismatch(part, learner)
+    if reason:
+        owner = _owner(state)
+        whose = f" and looks like {owner}'s" if owner and owner != method.name else ""
+        raise ValueError(
+            f"The checkpoint {path} does not fit {method.name} on {backbone}: {reason}{whose}. "
+            "Use the trainer, backbone and context length it was trained with."
+        )
+    broken = [key for key, value in part.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"The checkpoint {path} holds infinite or NaN values in {_few(broken)}: its training broke. Load an "
+            "earlier epoch, or train again."
+        )
+    return part, checkpoint.get("epoch", "unknown")
+
+
+def _refuse_other_options(
+    path: Path, checkpoint: dict[str, Any], state: dict[str, Tensor], method: Method, options: Options
+) -> None:
+    """Raise ValueError if the checkpoint says it was trained with another value of a decisive option."""
+    for name, trained in trained_options(path, checkpoint, state, method).items():
+        if options[name] != trained:
+            raise ValueError(
+                f"The checkpoint {path} was trained with TRAINER.{method.node}.{name} {trained!r}, and this run has "
+                f"{options[name]!r}, with which it would compute something else: add "
+                f"TRAINER.{method.node}.{name} {trained!r} to the command."
+            )
+
+
+def trained_options(path: Path, checkpoint: dict[str, Any], state: dict[str, Tensor], method: Method) -> dict[str, Any]:
+    """The decisive options a checkpoint was trained with, as far as it, its names, or config.yaml beside it say."""
+    if checkpoint.get("method") == method.name and isinstance(checkpoint.get("options"), dict):
+        said = checkpoint["options"]
+    else:
+        said = _configured(path.parent.parent / "config.yaml", method) | method.recognise(state)
+    decisive = {name for name, option in method.options.items() if option.decides_test}
+    return {name: value for name, value in said.items() if name in decisive}
+
+
+def _configured(path: Path, method: Method) -> dict[str, Any]:
+    """The method's options in a run's config.yaml; none where there is no readable one of this method."""
+    try:
+        trainer = read_yaml(path)["TRAINER"]
+        return dict(trainer[method.node]) if trainer["NAME"] == method.name else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def learned_part(state: dict[str, Tensor], learner: PromptLearner, unused: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Entries of a checkpoint's `state` that `learner` loads, under our names.
+
+    Args:
+        state: a checkpoint's state dict, ours or published.
+        learner: the module to load into; what only its training needs may be missing in the file.
+        unused: first names of entries that such files may hold without their being used.
+    """
+    named = [(rename(key.removeprefix("module.")), value) for key, value in state.items()]
+    ours = {name: value for name, value in named if name is not None}
+    kept = learner.state_dict()
+    part = {key: value for key, value in ours.items() if key in kept or key.split(".")[0] not in set(unused)}
+    for key in learner.names_of_training() - part.keys():
+        part[key] = kept[key]
+    return part
+
+
+def first_names(keys: Iterable[str]) -> set[str]:
+    """First names of parameters, which tell the methods apart."""
+    return {key.split(".")[0] for key in keys}
+
+
+def mismatch(part: dict[str, Tensor], learner: torch.nn.Module) -> str:
+    """One sentence about why `part` is not `learner`'s; "" if it is."""
+    wanted = learner.state_dict()
+    odd, missing = sorted(part.keys() - wanted.keys()), sorted(wanted.keys() - part.keys())
+    if odd or missing:
+        said = [f"{verb} {_few(keys)}" for verb, keys in (("it lacks", missing), ("it holds", odd)) if keys]
+        return " and ".join(said)
+    shapes = [key for key in wanted if part[key].shape != wanted[key].shape]
+    if shapes:
+        key = shapes[0]
+        return f"its {key} is {tuple(part[key].shape)} where this run has {tuple(wanted[key].shape)}"
+    return ""
+
+
+def _few(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+CARRIED = ("shift_scale", "gram_shift", "average", "text_alpha", "image_alpha")
+"""First names of what is carried along in training; a method is told by the rest of its names."""
+
+
+def _owner(state: dict[str, Tensor]) -> str | None:
+    """Name of a registered method that learns parameters of the names in a checkpoint's `state`."""
+    found = first_names(ours for key in state if (ours := rename(key))) - set(CARRIED)
+    for name in TRAINER_REGISTRY.registered_names():
+        method = getattr(TRAINER_REGISTRY.get(name), "method", None)
+        if method and method.learns and set(method.learns) == found:
+            return name
+    return None

@@ -1,0 +1,323 @@
+"""The one Dassl trainer of all methods: builds a method's learner, takes its steps, evaluates, saves and loads it."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from dassl.optim import build_lr_scheduler, build_optimizer
+from torch import Tensor
+from yacs.config import CfgNode
+
+from promptclip.load import load_clip
+from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
+from promptclip.prompts import is_vit
+from promptclip.shift import FeatureShift
+from trainers import checkpoints
+from trainers.cuda_graph import CudaRecorder, GraphedStep
+from trainers.method import Method, Options, Setup
+from trainers.upstream import IS_UPSTREAM, ListenedTrainer
+
+
+class StepResult(NamedTuple):
+    """What a training step computes on the device.
+
+    Attributes:
+        numbers: (M,) in the order of `PromptTrainer.numbers`.
+        image_shift, text_shift: feature shift of either tower where the method measures it.
+    """
+
+    numbers: Tensor
+    image_shift: FeatureShift | None
+    text_shift: FeatureShift | None
+
+
+class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one of two Dassls
+    """Trains any `Method`; `trainers.method.register` makes a subclass for each that does nothing but carry it.
+
+    Attributes:
+        method: the method.
+        backbone: the frozen `clip.model.CLIP`.
+        clip: its two towers.
+        learner: all that is learned and saved (`promptclip.learner.PromptLearner`).
+        classes: the class names as the learner takes them.
+        precision: how the run computes.
+        step: takes a training step: `gradients`, or its replay as a CUDA graph.
+    """
+
+    method: ClassVar[Method]
+
+    @classmethod
+    def extend_cfg(cls, cfg: CfgNode) -> None:
+        """Add the method's node with its defaults, and the keys that concern all methods."""
+        # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
+        cfg.MODEL.CHECKPOINTING = "auto"
+        cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU nothing is captured
+        cfg.TRAINER[cls.method.node] = cls.method.defaults()
+
+    @classmethod
+    def check_options(cls, cfg: CfgNode) -> None:
+        """Raise ValueError for an impossible option; needs neither backbone nor data."""
+        cls.method.check_options(cfg.TRAINER[cls.method.node])
+
+    @property
+    def options(self) -> Options:
+        """The method's own configuration node."""
+        return self.cfg.TRAINER[self.method.node]
+
+    @property
+    def precision_name(self) -> str:
+        """The precision that the run really computes in."""
+        return self.precision.name
+
+    # ---- building -------------------------------------------------------------------------------------------------
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse what cannot work before any data is read; the backbone is loaded here because it decides that.
+
+        Raises:
+            ValueError: image size, backbone kind or an option of the method does not fit the backbone.
+        """
+        self.check_options(cfg)
+        name = cfg.MODEL.BACKBONE.NAME
+        print(f"Loading CLIP (backbone: {name})")
+        self.backbone = load_clip(name)
+        size = self.backbone.visual.input_resolution
+        if tuple(cfg.INPUT.SIZE) != (size, size):
+            raise ValueError(
+                f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but the backbone {name} takes images of {size} x {size}: "
+                f'set INPUT.SIZE "({size}, {size})".'
+            )
+        if self.method.needs_vit and not is_vit(self.backbone):
+            raise ValueError(
+                f"{self.method.name} prompts the vision tower and needs a ViT backbone (ViT-B/16, ViT-B/32, ViT-L/14); "
+                f"{name} is a ResNet."
+            )
+        self.method.check(cfg.TRAINER[self.method.node], self.backbone)
+
+    def build_model(self) -> None:
+        """Set up frozen CLIP, what is learned, optimiser and schedule."""
+        cfg = self.cfg
+        self.classnames = list(self.dm.dataset.classnames)
+        self.precision = Precision(self.options.PREC, torch.device(self.device))
+        self.scaler = self.precision.scaler  # Dassl saves and resumes it under this name
+        self.clip = PromptedCLIP(self.precision.weights(self.backbone).to(self.device))
+        template = cfg.DATASET.get("TEMPLATE", "")
+        setup = Setup(self.clip, self.options, self.classnames, cfg.DATASET.NAME, template, cfg.OPTIM.MAX_EPOCH)
+        self.learner = self.method.build(setup)
+        for parameter in self.learner.parameters():
+            parameter.data = parameter.data.float()
+        self.learner.to(self.device)
+        self.classes = self.learner.classes(self.clip, self.classnames)
+        self._text_features: Tensor | None = None  # of the evaluation under way
+        learned = self.learner.named_learned()
+        if not learned:
+            return
+        if cfg.MODEL.INIT_WEIGHTS:
+            self._load(Path(cfg.MODEL.INIT_WEIGHTS))
+        count = sum(parameter.numel() for parameter in learned.values())
+        print(f"Learning {count:,} parameters: {', '.join(sorted({name.split('.')[0] for name in learned}))}")
+        self.optim = build_optimizer(self.learner, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.method.folder, self.learner, self.optim, self.sched)
+        self.step: Callable[..., StepResult] = self.gradients
+        if self.clip.device.type == "cuda" and cfg.MODEL.CUDA_GRAPH:
+            self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Train, or where nothing is learned go straight to the test."""
+        if self.get_model_names():
+            super().train()
+            return
+        print(f"{self.method.name} has nothing to train; evaluating it.")
+        self.test()
+
+    def before_train(self) -> None:
+        """Decide what a step keeps in memory, then do as Dassl does."""
+        self.plan_memory()
+        super().before_train()
+
+    def plan_memory(self) -> None:
+        """Let the towers compute their blocks again in the backward pass if MODEL.CHECKPOINTING says so.
+
+        Raises:
+            ValueError: MODEL.CHECKPOINTING is none of auto, on, off.
+        """
+        prompts = self.learner.prompts
+        text_layout = None if isinstance(self.classes, Tensor) else self.classes
+        vision_prompts = next((len(prompt) for prompt in prompts.vision() if prompt is not None), 0)
+        batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
+        needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
+        choice = self.cfg.MODEL.CHECKPOINTING
+        on, line = choose_checkpointing(choice, needed, free_bytes(self.clip.device))
+        print(line)
+        self.clip.set_checkpointing(on)
+
+    def _autocast(self) -> torch.autocast:
+        """Context of every forward pass."""
+        kind = self.precision.autocast
+        return torch.autocast(self.device.type, kind, enabled=kind is not None)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the numbers that a training step gives: `loss`, `acc`, each loss, whatever else is shown."""
+        return ("loss", "acc", *self.learner.losses, *self.learner.shows)
+
+    @property
+    def shown_besides_losses(self) -> tuple[str, ...]:
+        """Names of the numbers in a step's summary that are neither losses nor accuracy."""
+        return tuple(self.learner.shows)
+
+    def forward_backward(self, batch: dict) -> dict[str, float]:
+        """One step on a batch; returns what the training line shows. The device is waited for once."""
+        result = self.step(*self.parse_batch_train(batch))
+        *values, size = result.numbers.tolist()
+        summary = dict(zip(self.numbers, values, strict=True))
+        losses = self.learner.losses
+        self._refuse_broken(size, {name: summary[name] for name in losses})
+        self.apply_gradients()
+        if result.image_shift is not None:
+            self.tell("shift_measured", result.image_shift, result.text_shift)
+        if self.batch_idx + 1 == self.num_batches:
+            self.sched.step()
+        if len(losses) == 1:
+            del summary[next(iter(losses))]  # it is the loss
+        if IS_UPSTREAM:  # dassl-core's engine tells this itself
+            self.tell("step_ends", (batch,), summary)
+        return summary
+
+    def gradients(self, images: Tensor, labels: Tensor) -> StepResult:
+        """Forward and backward pass: sets the gradients of what is learned.
+
+        Nothing here waits for the device or asks it for a value, so that a graph can repeat it (`cuda_graph.py`).
+        """
+        learner, scaler = self.learner, self.scaler
+        self.optim.zero_grad()
+        parameters = list(learner.parameters())
+        size = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
+        with self._autocast():
+            output = learner(self.clip, self.classes, images)
+            losses = {
+                name: loss.function(output, labels) if loss.weight == 1 else loss.weight * loss.function(output, labels)
+                for name, loss in learner.losses.items()
+            }
+        total = learner.gradients(losses, parameters, scaler.scale if scaler else _unscaled)
+        accuracy = (output.logits.topk(1).indices.squeeze(1) == labels).float().mean() * 100
+        shown = [function(output) for function in learner.shows.values()]
+        found = [total, accuracy, *losses.values(), *shown, size]
+        numbers = torch.stack([value.detach().reshape(()).float() for value in found])
+        image_shift, text_shift = (shift and shift.detach() for shift in (output.image_shift, output.text_shift))
+        return StepResult(numbers, image_shift, text_shift)
+
+    def apply_gradients(self) -> None:
+        """One step of the optimiser."""
+        if self.scaler:
+            self.scaler.step(self.optim)
+            self.scaler.update()
+        else:
+            self.optim.step()
+
+    def _refuse_broken(self, size: float, losses: dict[str, float]) -> None:
+        """Raise FloatingPointError, naming what broke, if what is learned or a loss is not finite.
+
+        Args:
+            size: the norm of all that is learned, before the step.
+            losses: the step's losses.
+        """
+        if not math.isfinite(size):
+            self.refuse_broken_weights(f"before batch {self.batch_idx + 1} of epoch {self.epoch + 1}")
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise FloatingPointError(
+                f"Loss is infinite or NaN! The term {', '.join(bad)} broke in epoch {self.epoch + 1}, batch "
+                f"{self.batch_idx + 1}; lower OPTIM.LR or use PREC fp32. The last checkpoint is untouched."
+            )
+
+    def refuse_broken_weights(self, when: str) -> None:
+        """Raise FloatingPointError if a learned value is infinite or NaN; the sentence names it and what broke it."""
+        bad = [name for name, value in self.learner.named_learned().items() if not value.isfinite().all()]
+        if bad:
+            raise FloatingPointError(
+                f"What is learned is infinite or NaN {when}: {', '.join(bad[:3])}. The step before it broke it, while "
+                f"its losses were finite: look at the options of {self.method.name} and at OPTIM. The last checkpoint "
+                "is untouched."
+            )
+
+    def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, H, W) and labels (B,) on the device."""
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def after_epoch(self) -> None:
+        """What the method does at an epoch's end, then what Dassl does: evaluate on val, save."""
+        self.refuse_broken_weights(f"after epoch {self.epoch + 1}")
+        for action in self.learner.after_epoch:
+            action(self.epoch, self.max_epoch)
+        super().after_epoch()
+
+    # ---- evaluation -----------------------------------------------------------------------------------------------
+
+    def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
+        """Training or evaluation; text features of the evaluation before are forgotten."""
+        self._text_features = None
+        self.learner.train(mode == "train")  # where nothing is learned, Dassl does not know of it
+        super().set_model_mode(mode, names)
+
+    def model_inference(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images; the text tower runs once per evaluation."""
+        with self._autocast():
+            few = self.learner.images_at_once(self.classes)
+            if few is None and self._text_features is None:
+                self._text_features = self.learner.text_features(self.clip, self.classes)
+            parts = [images] if few is None else images.split(few)
+            outputs = [self.learner(self.clip, self.classes, part, self._text_features) for part in parts]
+        for output in outputs:
+            self.tell("features_made", output.image, output.text)
+        return torch.cat([output.logits for output in outputs])
+
+    def image_shift(self, images: Tensor) -> FeatureShift | None:
+        """Shift (Eq. 6) of the vision tower on images (B, 3, H, W); None if it has no prompts."""
+        with self._autocast():
+            return self.learner.image_shift(self.clip, images)
+
+    def text_shift(self, images: Tensor) -> FeatureShift | None:
+        """Shift of the text tower on the run's classes; None if it has no prompts. `images`: a few to condition on."""
+        with self._autocast():
+            return self.learner.text_shift(self.clip, self.classes, images)
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def checkpoint_extras(self) -> dict[str, Any]:
+        """What a checkpoint says of itself: its method, and the options that decide what a trained model computes."""
+        decisive = {name: self.options[name] for name, option in self.method.options.items() if option.decides_test}
+        return {"method": self.method.name, "options": decisive}
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load what is learned from `directory`/<folder>/, ours or as the field's repositories publish it.
+
+        Args:
+            directory: a run's output directory.
+            epoch: which `model.pth.tar-<epoch>`; without it `model-best.pth.tar`.
+
+        Raises:
+            FileNotFoundError: no such checkpoint (the sentence lists those there are).
+            ValueError: the checkpoint belongs to another method, backbone, number of context tokens or variant, or
+                holds values that are not finite.
+        """
+        if not directory:
+            print("Note that load_model() is skipped as no pretrained model is given")
+            return
+        self._load(checkpoints.find(Path(directory), self.method.folder, epoch))
+
+    def _load(self, path: Path) -> None:
+        state, epoch = checkpoints.read(path, self.method, self.options, self.learner, self.cfg.MODEL.BACKBONE.NAME)
+        print(f'Loading weights to {self.method.folder} from "{path}" (epoch = {epoch})')
+        self.learner.load_state_dict(state)
+        self._text_features = None
+
+
+def _unscaled(loss: Tensor) -> Tensor:
+    return loss
