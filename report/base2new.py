@@ -23,8 +23,7 @@ TITLES = {1: "Base-to-new generalisation", 4: "The weight of the feature-shift l
 def tables(methods: list[MethodRuns], sweeps: list[SweepRecord], number: int) -> list[Table]:
     """Table 1, 4 or 5, one for each backbone and number of shots; none if no run belongs in it."""
     there = [method for method in methods if any(record.protocol == "base2new" for record in method.records)]
-    choose = {1: all_methods, 4: by_weight, 5: by_surgery}[number]
-    made = [(setting, blocks_of(choose(members, sweeps), number)) for setting, members in settings(there)]
+    made = [(setting, blocks_of(chosen(members, sweeps, number), number)) for setting, members in settings(there)]
     return [Table(number, TITLES[number], setting, blocks, notes(blocks)) for setting, blocks in made if blocks]
 
 
@@ -40,26 +39,23 @@ def settings(methods: list[MethodRuns]) -> list[tuple[str, list[MethodRuns]]]:
     return found
 
 
-def all_methods(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
-    """Table 1: every method; an ablation's variants only if there is nothing else."""
-    return listed(methods, sweeps, "table1") or methods
+def chosen(methods: list[MethodRuns], sweeps: list[SweepRecord], number: int) -> list[MethodRuns]:
+    """The rows of Table 1: every method, an ablation's variants only if there is nothing else.
 
-
-def by_weight(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
-    """Table 4: the rows of its sweep, else the variants of RESTORE that differ in FS_WEIGHT alone, by weight."""
-    varied = [one for one in variants(methods, "FS_WEIGHT") if finite(one.option("FS_WEIGHT")) is not None]
-    varied.sort(key=lambda one: (one.trainer, one.option("FS_WEIGHT")))
-    named = [replace(one, label=f"{one.trainer}, λ_fs = {one.option('FS_WEIGHT')}") for one in varied]
-    return listed_only(methods, sweeps, "table4") or named
-
-
-def by_surgery(methods: list[MethodRuns], sweeps: list[SweepRecord]) -> list[MethodRuns]:
-    """Table 5: the rows of its sweep, else the variants of RESTORE that differ in SURGERY alone."""
-    order = list(SURGERY)
-    varied = [one for one in variants(methods, "SURGERY") if one.option("SURGERY") in order]
-    varied.sort(key=lambda one: (one.trainer, order.index(one.option("SURGERY"))))
-    named = [replace(one, label=f"{one.trainer}, {SURGERY[one.option('SURGERY')]}") for one in varied]
-    return listed_only(methods, sweeps, "table5") or named
+    Those of Tables 4 and 5 are its sweep's, else the variants of RESTORE that differ in FS_WEIGHT or SURGERY alone.
+    """
+    if number == 1:
+        return listed(methods, sweeps, "table1") or methods
+    varied = []
+    for method in variants(methods, "FS_WEIGHT" if number == 4 else "SURGERY"):
+        weight, surgery = finite(method.option("FS_WEIGHT")), str(method.option("SURGERY"))
+        if number == 4 and weight is not None:
+            varied.append((method.trainer, weight, f"λ_fs = {method.option('FS_WEIGHT')}", method))
+        elif number == 5 and surgery in SURGERY:
+            varied.append((method.trainer, list(SURGERY).index(surgery), SURGERY[surgery], method))
+    varied.sort(key=lambda one: one[:2])
+    named = [replace(method, label=f"{trainer}, {name}") for trainer, _, name, method in varied]
+    return listed_only(methods, sweeps, f"table{number}") or named
 
 
 def variants(methods: list[MethodRuns], option: str) -> list[MethodRuns]:

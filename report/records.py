@@ -164,11 +164,6 @@ def faults(raw: dict[str, Any]) -> str:
     return f"has an impossible {', '.join(wrong)}" if wrong else ""
 
 
-def text(value: Any) -> str:
-    """`value` if it is a text, else ""."""
-    return value if isinstance(value, str) else ""
-
-
 def finite(value: Any) -> float | None:
     """`value` if it is a number that can be averaged and drawn, else None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

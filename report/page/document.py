@@ -15,8 +15,8 @@ from report import tables as paper
 from report.methods import MethodRuns, listed
 from report.model import Scores
 from report.names import dataset_order, shown
-from report.page.mistakes import Images, worst
-from report.records import RunRecord, finite, text
+from report.page.mistakes import roots, thumbnail, worst
+from report.records import RunRecord, finite
 from report.tables import Tree
 from report.text import Style, caption, remarks, with_spread
 
@@ -50,11 +50,10 @@ def write(tree: Tree, file: Path, published: bool = False, data: Path | None = N
     jinja.filters |= {one.__name__: one for one in (caption, describe, facts, origin, with_spread)}
     jinja.filters |= {"anchor": anchors.get, "remarks": lambda table: remarks(table, style)}
     methods = all_methods(tree)
-    images = Images(data)
     built, lacking = paper.build(tree)
     figures, without = figures_of(tree)
-    wrong = list(mistakes_of(methods, images, mistakes))
-    lacking += [*images.lacking(), *without]
+    wrong = list(mistakes_of(methods, data, mistakes))
+    lacking += [*missing_images(wrong, data), *without]
     page = jinja.get_template("page.html").render(
         output=tree.output,
         published=published,
@@ -124,19 +123,27 @@ def per_class(run: RunRecord) -> dict[str, float | None]:
     return {str(name): finite(value) for name, value in zip(names, values, strict=True)}
 
 
-def mistakes_of(methods: list[MethodRuns], images: Images, most: int) -> Iterator[dict[str, Any]]:
+def mistakes_of(methods: list[MethodRuns], data: Path | None, most: int) -> Iterator[dict[str, Any]]:
     """For each data set and class subset, the methods' worst mistakes; of several seeds the first."""
     for dataset, subset, title in parts_of(methods):
         found = []
         for method in methods:
-            for _, run in sorted(method.runs(dataset, subset).items()):
-                mistakes = worst(run, most)
-                if mistakes is not None:
-                    tiles = [vars(one) | {"address": images.thumbnail(run, one.path)} for one in mistakes]
-                    found.append((method.label, run, tiles))
-                    break
+            runs = [run for _, run in sorted(method.runs(dataset, subset).items())]
+            first = next((run for run in runs if worst(run, most) is not None), None)
+            if first:
+                tiles = [vars(one) | {"address": thumbnail(first, one.path, data)} for one in worst(first, most)]
+                found.append((method.label, first, tiles))
         if found:
             yield {"title": title, "methods": found}
+
+
+def missing_images(mistakes: list[dict[str, Any]], data: Path | None) -> list[str]:
+    """A sentence on the images that were not found, if there are any."""
+    tiles = [(run, tile) for part in mistakes for _, run, tiles in part["methods"] for tile in tiles]
+    missing = {tile["path"] for _, tile in tiles if tile["address"] is None}
+    where = ", ".join(sorted({str(root) for run, _ in tiles for root in roots(run, data)})) or "any known root"
+    told = f"{len(missing)} images of mistakes are not below {where}; name their root with --data."
+    return [told] if missing else []
 
 
 def describe(run: RunRecord) -> str:
@@ -148,16 +155,13 @@ def describe(run: RunRecord) -> str:
 
 def facts(run: RunRecord) -> list[str]:
     """What else is known of a run, in short."""
-    commit, seconds, device = (
-        text(run.raw.get("git_commit")),
-        finite(run.raw.get("wall_seconds")),
-        run.raw.get("device"),
-    )
+    commit, device = (str(run.raw.get(key) or "") for key in ("git_commit", "device"))
+    seconds = finite(run.raw.get("wall_seconds"))
     found = [f"{run.mode or 'run'}" + (f" of a checkpoint from {shown(run.source)}" if run.source else "")]
     found += [f"{run.epoch} epochs"] if run.epoch is not None else []
     found += [f"commit {commit[:10]}{'-dirty' * commit.endswith('-dirty')}"] if commit else []
     found += [f"{seconds:.0f} s"] if seconds is not None else []
-    return found + ([device] if text(device) else [])
+    return found + ([device] if device else [])
 
 
 def origin(scores: Scores, interval: bool = False) -> str:

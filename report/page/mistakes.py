@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -58,52 +59,31 @@ def wrong_predictions(lines: Iterable[str], names: list[Any]) -> Iterator[Mistak
             yield Mistake(row["path"] or "", f"{names[label]}", f"{names[prediction]}", probability)
 
 
-class Images:
-    """Finds test images and makes them small. `missing`: paths that were not found below `tried`."""
-
-    def __init__(self, data: Path | None) -> None:
-        self.data = data
-        self.missing: set[str] = set()
-        self.tried: set[str] = set()
-        self.made: dict[Path, str | None] = {}
-
-    def roots(self, record: RunRecord) -> list[Path]:
-        """--data, then the root that the run had; "" stands for the data sets that come with the code."""
-        own = record.config.get("DATASET.ROOT")
-        recorded = [Path(os.path.expanduser(own)) if own else EMBEDDED] if isinstance(own, str) else []
-        return ([self.data] if self.data else []) + recorded
-
-    def find(self, record: RunRecord, path: str) -> Path | None:
-        """The file, which must lie below its root: a record cannot have any other put on the page."""
-        for root in self.roots(record):
-            self.tried.add(str(root))
-            try:
-                file, top = (root / path).resolve(), root.resolve()
-                if file.is_relative_to(top) and file.is_file():
-                    return file
-            except (OSError, ValueError):
-                continue
-        return None
-
-    def lacking(self) -> list[str]:
-        """A sentence on the images that were not found, if there are any."""
-        where = ", ".join(sorted(self.tried)) or "any known root"
-        told = f"{len(self.missing)} images of mistakes are not below {where}; name their root with --data."
-        return [told] if self.missing else []
-
-    def thumbnail(self, record: RunRecord, path: str) -> str | None:
-        """A data: address of the image, at most SIDE x SIDE; None if it is not there or not to be read."""
-        file = self.find(record, path)
-        if file is not None and file not in self.made:
-            self.made[file] = shrink(file)
-        address = self.made.get(file) if file else None
-        if address is None:
-            self.missing.add(path)
-        return address
+def roots(record: RunRecord, data: Path | None) -> list[Path]:
+    """Where test images may lie: below `data`, then below DATASET.ROOT; "" is that of the data sets in the checkout."""
+    own = record.config.get("DATASET.ROOT")
+    recorded = [Path(os.path.expanduser(own)) if own else EMBEDDED] if isinstance(own, str) else []
+    return [data, *recorded] if data else recorded
 
 
+def thumbnail(record: RunRecord, path: str, data: Path | None) -> str | None:
+    """A data: address of the image, at most SIDE x SIDE; None if it is not there or cannot be read.
+
+    It must lie below its root: a record cannot have any other file put on the page.
+    """
+    for root in roots(record, data):
+        try:
+            file, top = (root / path).resolve(), root.resolve()
+            if file.is_relative_to(top) and file.is_file():
+                return shrink(file)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+@cache
 def shrink(file: Path) -> str | None:
-    """The image as a small PNG or JPEG in a data: address; None if it cannot be read."""
+    """The image as a small JPEG in a data: address; None if it cannot be read."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
