@@ -181,7 +181,7 @@ class Script:
     def demonstration(self) -> None:
         """The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table."""
         print(f"{self.trainer} on EmojiNet: train on its base classes, test on base and on new ones.")
-        print("Finished runs are kept: break off when you like, the same command goes on.\n")
+        print("Finished runs are kept: interrupt it when you like, the same command resumes.\n")
         for seed in ("1", "2", "3"):
             setting = self.setting("emojinet", seed)
             who = f"{self.trainer}, seed {seed}{f', {setting.epochs} epochs' if setting.epochs else ''}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promptclip.common import locks
+from promptclip.common import files
 from promptclip.common.files import InUse, Lock, holder
 
 # Takes the lock, forks a worker that lives on, and waits.
@@ -29,7 +29,7 @@ time.sleep(60)
 @pytest.fixture
 def other(tmp_path):
     """A process that holds the lock at tmp_path/lock, and has a forked child."""
-    root = Path(locks.__file__).parents[2]
+    root = Path(files.__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
         cwd=root,
@@ -76,7 +76,7 @@ def test_one_process_does_not_lock_twice(tmp_path):
             "import sys, pathlib; from promptclip.common.files import holder; print(holder(pathlib.Path(sys.argv[1])))"
         )
         asked = subprocess.run(
-            [sys.executable, "-c", code, str(path)], cwd=Path(locks.__file__).parents[2], capture_output=True, text=True
+            [sys.executable, "-c", code, str(path)], cwd=Path(files.__file__).parents[2], capture_output=True, text=True
         )
         assert f"process {os.getpid()} on" in asked.stdout
     with Lock(path):
