@@ -37,6 +37,11 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.LABEL = ""  # your own images only: what records and tables call them; "" for their folder's name
 
 
+def images_drawn(shots: int) -> dict[str, int]:
+    """Images per class of a sample of `shots`, by list."""
+    return {"train": shots, "val": min(shots, VAL_SHOTS)}
+
+
 @dataclass(frozen=True)
 class Archive:
     """A file with a public address that is unpacked into the data set's folder, or put there if it is no archive."""
@@ -217,7 +222,7 @@ class SplitDataset(DatasetBase):
         generator, train first.
         """
         shots, kept = self.cfg.DATASET.NUM_SHOTS, self.sample_file()
-        counts = {"train": shots, "val": min(shots, VAL_SHOTS)}
+        counts = images_drawn(shots)
         drawn = {part: parts[part] for part in counts if parts.get(part)}
         if kept and is_there(kept):
             print(f"The few-shot sample is read from {kept}")
