@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from promptclip.common.packages import require
-
 from promptclip.common.files import write_atomically
+from promptclip.common.names import require
 from report import tables as paper
 from report.methods import MethodRuns, listed
 from report.model import Scores
