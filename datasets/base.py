@@ -8,7 +8,7 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
-from datasets.fewshot import match, read_pickle, shots_of, write_pickle
+from datasets.fewshot import match, read_pickle, write_pickle
 from datasets.files import first_few, is_there, shorten
 from datasets.splits import (
     SPLIT_SEED,
@@ -23,9 +23,18 @@ from datasets.splits import (
     subsample_classes,
 )
 
+VAL_SHOTS = 4  # validation images per class, at most: CoOp's choice, and so everybody's
 EMBEDDED = Path(__file__).parent / "embedded"
 DRIVE = "https://drive.google.com/file/d"  # where CoOp's authors publish files, as <DRIVE>/<identifier>/view
 MIRROR = "https://huggingface.co/datasets/zhengli97/prompt_learning_dataset"  # of everything but ImageNet
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Add the configuration keys that data sets have beyond Dassl's own."""
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    cfg.DATASET.TEMPLATE = ""  # text a class name is put into at {}; "" for the data set's usual one
+    cfg.DATASET.LIST = ""  # ImageList only: CSV or JSON-lines file with path, class, split
+    cfg.DATASET.LABEL = ""  # your own images only: what records and tables call them; "" for their folder's name
 
 
 @dataclass(frozen=True)
@@ -208,13 +217,14 @@ class SplitDataset(DatasetBase):
         generator, train first.
         """
         shots, kept = self.cfg.DATASET.NUM_SHOTS, self.sample_file()
-        drawn = {part: parts[part] for part in ("train", "val") if parts.get(part)}
+        counts = {"train": shots, "val": min(shots, VAL_SHOTS)}
+        drawn = {part: parts[part] for part in counts if parts.get(part)}
         if kept and is_there(kept):
             print(f"The few-shot sample is read from {kept}")
-            return parts | match(read_pickle(kept), drawn, shots, kept, self.images)
+            return parts | match(read_pickle(kept), drawn, counts, kept, self.images)
         with random_numbers(self.cfg.SEED):
             for part in drawn:
-                drawn[part] = self.generate_fewshot_dataset(drawn[part], num_shots=shots_of(part, shots))
+                drawn[part] = self.generate_fewshot_dataset(drawn[part], num_shots=counts[part])
         if kept:
             write_pickle(drawn, kept, "The few-shot sample")
         return parts | drawn

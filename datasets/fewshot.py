@@ -13,13 +13,6 @@ from datasets.splits import PARTS, Parts, relative
 from promptclip.common.files import write_atomically
 from promptclip.common.unpickling import PlainUnpickler
 
-VAL_SHOTS = 4  # validation images per class, at most: CoOp's choice, and so everybody's
-
-
-def shots_of(part: str, shots: int) -> int:
-    """Images per class of "train" or "val" in a sample of `shots`."""
-    return shots if part == "train" else min(shots, VAL_SHOTS)
-
 
 def write_pickle(parts: Parts, path: Path, what: str) -> None:
     """Keep lists where and as CoOp's code looks for them; a folder that cannot be written to costs one line."""
@@ -88,13 +81,13 @@ def to_listed(item: object) -> Listed:
     return Listed(path, label, name)
 
 
-def match(kept: dict[str, list[Listed]], parts: Parts, shots: int, file: Path, images: Path) -> Parts:
+def match(kept: dict[str, list[Listed]], parts: Parts, counts: dict[str, int], file: Path, images: Path) -> Parts:
     """The items of `parts` that `kept` names, in its order; paths may be those of another machine.
 
     Args:
         kept: the lists of `read_pickle`.
         parts: the lists a sample is drawn from, "train" and perhaps "val".
-        shots: images per class of the sample.
+        counts: images per class that are drawn of either list.
         file: where `kept` was read from, for error messages.
         images: folder below which all images lie.
 
@@ -119,7 +112,7 @@ def match(kept: dict[str, list[Listed]], parts: Parts, shots: int, file: Path, i
         if len(found) != len(kept[part]):
             raise stale(file, f"its {part!r} has an image twice")
         for label, count in drawn.items():
-            wanted = min(shots_of(part, shots), there[label])
+            wanted = min(counts[part], there[label])
             if count != wanted:
                 raise stale(file, f"its {part!r} has {count} image(s) of label {label}, where {wanted} are drawn")
     return matched

@@ -2,13 +2,9 @@
 
 import json
 import os
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from promptclip.common.names import require
 
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"])
 LARGEST = 2**28
@@ -198,38 +194,3 @@ def lookup(mapping: Mapping[str, Any], key: str, path: Path) -> Any:
             f"{path} does not know {shorten(key)}, which other files of the data set name; fetch it again."
         )
     return mapping[key]
-
-
-def read_matlab(path: Path, variable: str) -> Any:
-    """A variable of a MATLAB file as NumPy array of one dimension.
-
-    Raises:
-        ModuleNotFoundError: with the command that installs scipy.
-        ValueError: if the file is damaged or another one, or unfolds to far more than its size justifies.
-    """
-    require("scipy")
-    from scipy.io import loadmat
-
-    try:
-        _refuse_bomb(path)
-        return loadmat(str(path))[variable].reshape(-1)
-    except Exception as error:  # whatever a damaged file raises
-        raise ValueError(
-            f"{path} cannot be read as a MATLAB file with {variable!r} ({type(error).__name__}: {error}); "
-            "fetch it again."
-        ) from error
-
-
-def _refuse_bomb(path: Path) -> None:
-    """Raise ValueError if the compressed variables of a MATLAB file unfold to more than 100 times its size."""
-    with path.open("rb") as file:
-        data = file.read(LARGEST)
-    room, place = 100 * len(data) + 2**20, 128  # behind the header
-    order = ">" if data[126:128] == b"MI" else "<"
-    while place + 8 <= len(data):
-        kind, size = struct.unpack_from(f"{order}II", data, place)
-        if kind == 15:  # compressed
-            room -= len(zlib.decompressobj().decompress(data[place + 8 : place + 8 + size], room + 1))
-        if room < 0:
-            raise ValueError("it unfolds to more than a hundred times its size")
-        place += 8 + size

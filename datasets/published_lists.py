@@ -9,11 +9,12 @@ from datasets.files import (
     lookup,
     read_lines,
     read_mapping,
-    read_matlab,
     read_order,
     read_pairs,
     read_whole_number,
+    shorten,
 )
+from datasets.matlab import read_matlab
 from datasets.splits import PARTS, Parts, split_classes, split_trainval
 
 
@@ -100,12 +101,13 @@ class StanfordCars(TrainvalAndTest):
         """File names and labels from 1; the year of "AM General Hummer SUV 2000" is put first."""
         path, meta = self.require(file), self.require("devkit/cars_meta.mat")
         folder = "cars_train" if "train" in file else "cars_test"
-        names = [str(name[0]).split(" ") for name in read_matlab(meta, "class_names")]
+        names = [str(name).split(" ") for name in read_matlab(meta, "class_names")]
         items = []
         for row in read_matlab(path, "annotations"):
-            image, label = str(row["fname"][0]), int(row["class"][0, 0]) - 1
-            if not 0 <= label < len(names):
-                raise ValueError(f"{path} has the label {label + 1}, but {meta} names {len(names)} classes.")
+            image, (number,) = str(row["fname"]), row["class"]
+            if number not in range(1, len(names) + 1):
+                raise ValueError(f"{path} has the label {shorten(number)}, but {meta} names {len(names)} classes.")
+            label = number - 1
             name = " ".join([names[label][-1], *names[label][:-1]])
             items.append(self.item(f"{folder}/{image}", label, name, path))
         return items
@@ -225,7 +227,7 @@ class OxfordFlowers(SplitDataset):
         labels, names = self.require("imagelabels.mat"), self.require("cat_to_name.json")
         names_by_label = read_mapping(names)
         classes: dict[int, list[Datum]] = {}
-        for number, label in enumerate(map(int, read_matlab(labels, "labels")), start=1):
+        for number, label in enumerate(read_matlab(labels, "labels"), start=1):
             name = lookup(names_by_label, str(label), names)
             item = self.item(f"image_{number:05d}.jpg", label - 1, name, labels)
             classes.setdefault(label, []).append(item)

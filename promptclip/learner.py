@@ -53,7 +53,7 @@ class Loss(NamedTuple):
 class Corrections(Protocol):
     """A module that changes features before they are normalised (`promptclip.surgery.FeatureSurgery`)."""
 
-    def observe(self, norms: tuple[Tensor, Tensor] | None) -> None:
+    def follow_shift(self, norms: tuple[Tensor, Tensor] | None) -> None:
         """See a training step's shift before the features are corrected."""
 
     def image(self, features: Tensor) -> Tensor:
@@ -92,6 +92,11 @@ def cross_entropy(output: Output, labels: Tensor) -> Tensor:
 
 
 CROSS_ENTROPY = {"ce": Loss(1, cross_entropy)}
+
+
+def weighted(name: str, weight: float, function: Callable[[Output, Tensor], Tensor]) -> dict[str, Loss]:
+    """A loss under its name, to be added to others; nothing where its weight is 0."""
+    return {name: Loss(weight, function)} if weight else {}
 
 
 def descend_sum(
@@ -193,7 +198,7 @@ class PromptLearner(nn.Module):
             text, text_shift = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
         norms = None if shift_scale is None else shift_scale(image_shift, text_shift)
         if self.corrections is not None:
-            self.corrections.observe(norms)
+            self.corrections.follow_shift(norms)
             image = self.corrections.image(image)
             text = self.corrections.text(text) if given is None else given
         logits = at_least_single(self.head(image, text, clip.model.logit_scale))

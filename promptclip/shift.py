@@ -8,8 +8,11 @@ and modality (Eq. 7-8 leave it open) is decided here.
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from promptclip.prompts import blocks
 
 if TYPE_CHECKING:
     from promptclip.learner import Output
@@ -123,6 +126,12 @@ class ShiftScale(nn.Module):
         if norm == "relative":
             self.register_buffer("image_first", torch.zeros(vision_blocks))
             self.register_buffer("text_first", torch.zeros(text_blocks))
+
+    @classmethod
+    def of(cls, model: CLIP, norm: str) -> "ShiftScale":
+        """For the towers of `model`."""
+        text_blocks, vision_blocks = blocks(model)
+        return cls(norm, vision_blocks, text_blocks)
 
     def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
         """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""

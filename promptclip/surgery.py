@@ -120,7 +120,7 @@ class FeatureSurgery(nn.Module):
             "alpha_text": lambda output: self.text_alpha.value,
         }
 
-    def observe(self, norms: tuple[Tensor, Tensor] | None) -> None:
+    def follow_shift(self, norms: tuple[Tensor, Tensor] | None) -> None:
         """Let a training step's shift, image (L_v,) and text (L_t,), set the strength of its surgery."""
         if self.guided and norms is not None:
             self.image_alpha.update(norms[0])

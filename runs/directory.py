@@ -6,7 +6,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from promptclip.common.locks import InUse, Lock
+from promptclip.common.files import InUse, Lock
 from runs.environment import git_commit, versions
 from runs.record import (
     begin_record,

@@ -128,6 +128,11 @@ def is_embedded(dataset: str) -> bool:
     return dataset in EMBEDDED
 
 
+def data_root(root: str, dataset: str) -> str:
+    """`root`, but "" for a data set that comes with the code, unless there is one of its name below `root`."""
+    return "" if is_embedded(dataset) and not Path(root, dataset).is_dir() else root
+
+
 def default_source(target: str) -> str:
     """The data set that transfer trains on unless another is asked for."""
     return "emojinet" if is_embedded(target) else "imagenet"

@@ -41,6 +41,7 @@ from runs.protocols import (
     Setting,
     Step,
     config_name,
+    data_root,
     default_source,
     is_embedded,
     keep_last_checkpoint,
@@ -50,9 +51,9 @@ STOPPED = 75  # train.py's code for "saved and stopped; the same command resumes
 
 
 class Configurations(NamedTuple):
-    """A method's configurations on the field's data sets; transfer and few-shot use `usual` if they name none."""
+    """A method's configurations on the field's data sets; transfer and few-shot use `default` if they name none."""
 
-    usual: str
+    default: str
     transfer: str | None = None
     fewshot: str | None = None
 
@@ -180,7 +181,7 @@ class Script:
     def demonstration(self) -> None:
         """The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table."""
         print(f"{self.trainer} on EmojiNet: train on its base classes, test on base and on new ones.")
-        print("Finished runs are kept: break off when you like, the same command goes on.\n")
+        print("Finished runs are kept: interrupt it when you like, the same command resumes.\n")
         for seed in ("1", "2", "3"):
             setting = self.setting("emojinet", seed)
             who = f"{self.trainer}, seed {seed}{f', {setting.epochs} epochs' if setting.epochs else ''}"
@@ -196,7 +197,7 @@ class Script:
     # ---- what they share ----
 
     def setting(
-        self, dataset: str, seed: str = "1", *options: str, shots: str | None = None, protocol: str = "usual"
+        self, dataset: str, seed: str = "1", *options: str, shots: str | None = None, protocol: str = "default"
     ) -> Setting:
         """The setting that arguments and environment ask for. Raises ValueError with what is missing."""
         config = self.environment.get("CFG")
@@ -204,7 +205,7 @@ class Script:
             config = EMBEDDED_CONFIG
         elif not config and self.trainer in self.defaults:
             known = self.defaults[self.trainer]
-            config = getattr(known, protocol) or known.usual
+            config = getattr(known, protocol) or known.default
         if not config:
             there = ", ".join(sorted(file.name for file in Path("configs/trainers", self.trainer).glob("*.yaml")))
             raise ValueError(f"set CFG to the configuration of {self.trainer}, one of: {there}")
@@ -220,7 +221,7 @@ class Script:
         epochs = self.number("EPOCHS")
         return Setting(
             output=self.output,
-            root=self.root,
+            root=data_root(self.root, dataset),
             trainer=self.trainer,
             config=config_name(config, epochs),
             config_file=f"configs/trainers/{self.trainer}/{config}.yaml",

@@ -14,7 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
-from promptclip.common.locks import InUse, Lock, holder
+from promptclip.common.files import InUse, Lock, holder
 from promptclip.common.names import flatten, unknown
 from promptclip.load import load_clip
 from runs.command_line import build_parser

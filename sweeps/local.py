@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from promptclip.common.locks import Lock
+from promptclip.common.files import Lock
 from runs.protocols import keep_last_checkpoint
 from sweeps.checks import finished, try_lock, user_of
 from sweeps.perform import Outcome, PlannedRun, Runner, environment_of

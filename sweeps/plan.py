@@ -12,7 +12,16 @@ from typing import Any
 from yacs.config import CfgNode
 
 from promptclip.common.names import unknown
-from runs.protocols import EMBEDDED_CONFIG, PROTOCOLS, Setting, Step, config_name, default_source, is_embedded
+from runs.protocols import (
+    EMBEDDED_CONFIG,
+    PROTOCOLS,
+    Setting,
+    Step,
+    config_name,
+    data_root,
+    default_source,
+    is_embedded,
+)
 from sweeps.checks import configure, learns, sort_options
 from sweeps.perform import REPOSITORY, PlannedRun
 from sweeps.spec import SpecRow
@@ -40,6 +49,7 @@ def make_plan(rows: list[SpecRow], output: str = "output", root: str = "") -> Pl
     Raises:
         ValueError, KeyError, FileNotFoundError: for what cannot be meant, with the nearest valid name.
     """
+    check_dataset_names(rows)
     plan = Plan()
     for row in rows:
         directories = []
@@ -54,6 +64,17 @@ def make_plan(rows: list[SpecRow], output: str = "output", root: str = "") -> Pl
             directories.append(run.directory)
         plan.rows.append((row.label, list(dict.fromkeys(directories))))
     return plan
+
+
+def check_dataset_names(rows: list[SpecRow]) -> None:
+    """Refuse (ValueError) yaml files of one's own that would share their name, and so their directories."""
+    files: dict[str, Path] = {}
+    for dataset in dict.fromkeys(name for row in rows for name in (*row.datasets, row.source) if name):
+        name, file = dataset_file(dataset)
+        if files.setdefault(name, file) != file:
+            raise ValueError(
+                f"{files[name]} and {file} would both be called {name} in directories; rename one of them."
+            )
 
 
 class RowPlanner:
@@ -99,7 +120,7 @@ class RowPlanner:
         config_file = self.config_file(name)
         return Setting(
             output=self.output,
-            root=self.root,
+            root=data_root(self.root, name),
             trainer=self.row.trainer,
             config=config_file.stem,
             config_file=str(config_file),
@@ -202,6 +223,7 @@ def dataset_file(name: str) -> tuple[str, Path]:
 
 def existing(path: Path) -> Path:
     """`path`, absolute unless it lies in the repository. Raises FileNotFoundError."""
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path} (a name that ends in .yaml is a file's).")
     return path.resolve()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from promptclip.common.files import write_atomically
 from promptclip.common.names import require
 from runs.command_line import RESUMABLE
+from runs.protocols import is_embedded
 from sweeps.checks import finished, input_problems
 from sweeps.local import Local, gpus
 from sweeps.perform import REPOSITORY, Runner
@@ -42,6 +43,7 @@ class Session:
             raise ValueError("--output is empty; name the root of all results, or leave it out for output/ here.")
         self.output = "output" if args.output == "output" else absolute(args.output)
         root = absolute(args.root) if args.root else ""
+        self.python = absolute(args.python) if os.sep in args.python else args.python
         self.spec = read_spec(find_spec(args.spec).absolute(), args.changes)
         os.chdir(REPOSITORY)
         self.plan = make_plan(rows_of(self.spec), self.output, root)
@@ -61,7 +63,7 @@ class Session:
     def commands(self) -> Iterator[tuple[bool, list[str]]]:
         """Every command line, and whether it is done."""
         for run in self.plan.runs.values():
-            yield run.directory in self.done, [self.args.python, *run.argv]
+            yield run.directory in self.done, [self.python, *run.argv]
 
     def prepare(self) -> list[str]:
         """Make the launcher, and see whether what the runs need is there: what is not, a sentence each."""
@@ -73,11 +75,14 @@ class Session:
         if slurm:
             self.launcher = self.slurm_launcher()
         else:
-            runner = Runner((self.args.python,), self.args.retries)
+            runner = Runner((self.python,), self.args.retries)
             self.launcher = Local(self.plan, runner, self.folder, jobs, devices, self.progress)
-        if shutil.which(self.args.python) is None:
-            return [f"there is no interpreter {self.args.python}; --python names that of the runs."]
-        return input_problems(self.plan.configs[run.directory] for run in self.progress.unfinished())
+        if shutil.which(self.python) is None:
+            return [f"there is no interpreter {self.python!r}; --python names that of the runs."]
+        left = self.progress.unfinished()
+        if not all(is_embedded(run.dataset) for run in left):
+            print("Looking whether data sets and weights are there.", flush=True)  # ImageNet takes a while
+        return input_problems(self.plan.configs[run.directory] for run in left)
 
     def slurm_launcher(self) -> "Slurm":
         """The launcher for Slurm. Raises ValueError for options that it does not know, and without Slurm."""
@@ -85,7 +90,7 @@ class Session:
         from sweeps.slurm import Slurm  # only now: not everybody has submitit
 
         options = slurm_options(self.args)
-        return Slurm(self.plan, self.args.python, self.args.retries, self.folder, options, self.progress)
+        return Slurm(self.plan, self.python, self.args.retries, self.folder, options, self.progress)
 
     def run(self) -> int:
         """Do what is left; the exit code."""

@@ -41,7 +41,7 @@ class Slurm:
         ValueError: for an option that submitit does not know, and without Slurm.
     """
 
-    stop_message = "The jobs go on in Slurm; the same command watches them again, scancel ends them."
+    stop_message = "The jobs stay in Slurm; the same command watches them again, scancel ends them."
     description = "handed to Slurm"
 
     def __init__(

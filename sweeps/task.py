@@ -49,7 +49,7 @@ class Task:
         return DelayedSubmission(Task(self.run, self.python, self.retries, self.log))
 
     def _perform(self) -> Outcome:
-        """The run in a thread, so that signals are heard while it goes on."""
+        """The run in a thread, so that signals are heard meanwhile."""
         outcomes: list[Outcome] = []
 
         def work() -> None:

@@ -100,7 +100,7 @@ def one_line(text: str) -> Text:
 
 
 def activity(progress: Progress, run: PlannedRun) -> str:
-    """One line on a run that is going on: `epoch 3/10` of a training whose history says so."""
+    """One line on a run that is being done: `epoch 3/10` of a training whose history says so."""
     if progress.state(run.directory) == "elsewhere":
         return f"{run.title}: waiting for {progress.outcomes[run.directory].lines[-1]}"
     try:

@@ -220,6 +220,13 @@ def test_a_data_set_that_is_not_embedded_needs_data(shell, tmp_path):
     assert not (tmp_path / "calls").exists()
 
 
+def test_the_embedded_data_sets_need_no_root_whatever_data_says(shell, calls, tmp_path):
+    assert shell("restore/base2new_train.sh", "emojinet", "1", DATA=str(tmp_path)).returncode == 0
+    (tmp_path / "emojinet").mkdir()
+    assert shell("restore/base2new_train.sh", "emojinet", "1", DATA=str(tmp_path)).returncode == 0
+    assert [call.split("--seed")[0] for call in calls()] == ["train.py --root  ", f"train.py --root {tmp_path} "]
+
+
 def test_a_seed_that_is_no_number(shell):
     done = shell("restore/base2new_train.sh", "1", "emojinet")
     assert done.returncode == 2 and "the arguments are DATASET SEED" in done.stderr

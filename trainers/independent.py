@@ -5,9 +5,9 @@ As MaPLe's paper has them for its baselines (arXiv 2210.03117, Sec. 4); VPT is a
 
 from clip.model import CLIP
 
-from promptclip.learner import CROSS_ENTROPY, PromptLearner
+from promptclip.learner import CROSS_ENTROPY, PromptLearner, weighted
 from promptclip.prompts import IndependentPrompts, blocks
-from promptclip.shift import SUMMED_SHIFT
+from promptclip.shift import SUMMED_SHIFT, ShiftScale, shift_loss
 from trainers import feature_shift
 from trainers.method import PREC, Method, Option, Options, Setup, register, within_backbone
 
@@ -63,8 +63,8 @@ def build_ivlp(setup: Setup) -> PromptLearner:
         return build(setup)
     return PromptLearner(
         prompts(setup),
-        CROSS_ENTROPY | feature_shift.losses(setup.options),
-        shift_scale=feature_shift.shift_scale(setup),
+        CROSS_ENTROPY | weighted("fs", setup.options.FS_WEIGHT, shift_loss),
+        shift_scale=ShiftScale.of(setup.clip.model, setup.options.SHIFT_NORM),
         shows=SUMMED_SHIFT,
     )
 

@@ -11,9 +11,9 @@ from typing import Any
 from clip.model import CLIP
 
 from promptclip.gram_shift import GramShift, mean_gram_norms
-from promptclip.learner import CROSS_ENTROPY, Loss, PromptLearner
+from promptclip.learner import CROSS_ENTROPY, Loss, PromptLearner, weighted
 from promptclip.prompts import Prompts
-from promptclip.shift import SUMMED_SHIFT
+from promptclip.shift import SUMMED_SHIFT, ShiftScale, shift_loss
 from promptclip.surgery import ACTIVATIONS, FeatureSurgery
 from trainers import feature_shift, maple, promptsrc
 from trainers.method import Method, Option, Options, Setup, register
@@ -101,8 +101,8 @@ def build_m(setup: Setup) -> PromptLearner:
     prompts, corrections = maple.prompts(setup), surgery(setup)
     return PromptLearner(
         prompts,
-        CROSS_ENTROPY | feature_shift.losses(options),
-        shift_scale=feature_shift.shift_scale(setup) if _measures_shift(options) else None,
+        CROSS_ENTROPY | weighted("fs", options.FS_WEIGHT, shift_loss),
+        shift_scale=ShiftScale.of(setup.clip.model, options.SHIFT_NORM) if _measures_shift(options) else None,
         corrections=corrections,
         shows=shows(options, corrections),
     )
@@ -120,9 +120,9 @@ def build_p(setup: Setup) -> PromptLearner:
     average = promptsrc.GaussianAverage(*learned, mean=mean, std=std)
     return PromptLearner(
         prompts,
-        promptsrc.losses(options) | feature_shift.losses(options),
+        promptsrc.losses(options) | weighted("fs", options.FS_WEIGHT, shift_loss),
         teacher=promptsrc.FrozenTeacher(setup),
-        shift_scale=feature_shift.shift_scale(setup) if _measures_shift(options) else None,
+        shift_scale=ShiftScale.of(setup.clip.model, options.SHIFT_NORM) if _measures_shift(options) else None,
         corrections=corrections,
         carried={"average": average},
         after_epoch=[average.after_epoch],

@@ -1,16 +1,20 @@
 """Every reader of files against damaged ones: it reads, or refuses in one sentence; no crash, no hang, no blow-up."""
 
+import csv
 import io
 import json
 import os
 import pickle
 import resource
+import time
+import traceback
 import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
 import clip.model
+import numpy as np
 import pytest
 import recipe
 import small_run
@@ -19,14 +23,19 @@ from dassl.data.datasets import Datum
 from dassl.engine import TrainerBase
 from dassl.utils import read_image
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mutations import at_most, damage, damaged
 from PIL import Image, features
 from torch import nn
 
 from datasets.fewshot import match, read_pickle
-from datasets.image_list import read_rows
+from datasets.files import read_mapping
+from datasets.image_list import ImageList, read_rows
 from datasets.imagenet import read_classnames
-from datasets.splits import check_classes, read_split
+from datasets.matlab import read_matlab
+from datasets.prepare.check import fault
+from datasets.prepare.show import tile
+from datasets.splits import PARTS, check_classes, check_images, check_names, read_split
 from promptclip import load_clip
 from runs.config import default_config, merge_file
 from runs.record import read_config, read_record
@@ -104,24 +113,26 @@ def parts(folder):
 
 
 def split(folder):
-    rows = {key: [[f"{d.label}/x.jpg", d.label, d.classname] for d in items] for key, items in parts(folder).items()}
+    rows = {key: [[f"{key}{n}.jpg", d.label, d.classname] for n, d in enumerate(i)] for key, i in parts(folder).items()}
     (folder / "split.json").write_text(json.dumps(rows))
     return [folder / "split.json"]
 
 
 def read_a_split(path):
-    check_classes(read_split(path, path.parent), str(path))
+    lists = read_split(path, path.parent)
+    for check in (check_classes, check_names, check_images):
+        check(lists, str(path))
 
 
 def cache(folder):
-    drawn = {key: items[:6:2] + items[6:] for key, items in parts(folder).items() if key != "test"}
+    drawn = {key: items[::-1] for key, items in parts(folder).items() if key != "test"}
     for protocol in (2, 4):
         (folder / f"shots-{protocol}.pkl").write_bytes(pickle.dumps(drawn, protocol=protocol))
     return [folder / "shots-2.pkl", folder / "shots-4.pkl"]
 
 
 def read_cache(path):
-    match(read_pickle(path), {key: parts(path.parent)[key] for key in ("train", "val")}, 2, path, path.parent)
+    match(read_pickle(path), {key: parts(path.parent)[key] for key in ("train", "val")}, 5, path, path.parent)
 
 
 def lists(folder):
@@ -335,3 +346,211 @@ def test_the_code_of_an_archive_is_not_looked_at(tmp_path, what):
         for name in old.namelist():
             new.writestr(name, b"nonsense" if name.endswith(what) else old.read(name))
     assert load_clip(str(path)).visual.input_resolution == 32
+
+
+# ---- what data sets are read from, in a process of its own ----
+
+
+def shown(path):
+    """As `datasets.prepare` check and show do."""
+    fault(str(path))
+    tile(str(path))
+
+
+def odd_images(folder):
+    """Kinds that other programs write and few read."""
+    grey = Image.linear_gradient("L").resize((24, 20))
+    grey.convert("1").save(folder / "one-bit.png")
+    grey.convert("P").save(folder / "palette.gif")
+    grey.convert("CMYK").save(folder / "cmyk.tif", compression="tiff_lzw")
+    grey.convert("I").point(lambda value: value * 200).convert("I;16").save(folder / "16-bit.png")
+    grey.convert("RGB").save(folder / "progressive.jpg", progressive=True)
+    Image.merge("RGBA", [grey] * 4).save(folder / "transparent.png")
+    return sorted(folder.glob("*.*"))
+
+
+def matlab(folder):
+    from scipy.io import savemat
+
+    for compress in (False, True):
+        rows = np.empty((1, 2), dtype=[("class", object), ("fname", object)])
+        rows[0, 0], rows[0, 1] = (1, "00001.jpg"), (2, "00002.jpg")
+        names = np.array([["red fox", "owl"]], dtype=object)
+        values = {"labels": list(range(40)), "class_names": names, "annotations": rows}
+        savemat(folder / f"compressed-{compress}.mat", values, do_compression=compress)
+    return sorted(folder.glob("*.mat"))
+
+
+def mapping(folder):
+    (folder / "names.json").write_text(json.dumps({str(n): f"class {n}" for n in range(9)}))
+    return [folder / "names.json"]
+
+
+OF_DATA_SETS = {
+    "image, shown": (images, shown),
+    "image of another kind, shown": (odd_images, shown),
+    "MATLAB list": (
+        matlab,
+        lambda path: [read_matlab(path, name) for name in ("labels", "class_names", "annotations")],
+    ),
+    "class names": (mapping, read_mapping),
+    "split file": (split, read_a_split),
+    "few-shot cache": (cache, read_cache),
+    "class and image lists": (lists, read_list),
+}
+
+
+def in_child(work):
+    """What work() returns in a process of its own, which may take 1 GB on top of this one's, and its growth in MB."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[0]) if os.path.exists("/proc/self/statm") else 0
+            if pages:
+                resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30,) * 2)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            result = work()
+            result["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+        except BaseException:
+            result = {"error": traceback.format_exc()[-3000:]}
+        os.write(writer, json.dumps(result).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        answer = file.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert answer, f"the process ended with {code}"
+    result = json.loads(answer)
+    assert "error" not in result, result["error"]
+    return result
+
+
+@pytest.mark.parametrize("name", OF_DATA_SETS)
+def test_damaged_files_of_data_sets(name, tmp_path, capsys):
+    """Each input in 10 s, all of a reader in little memory."""
+    make, read = OF_DATA_SETS[name]
+    files = make(tmp_path)
+    whole = {path: path.read_bytes() for path in files}
+    for path in files:
+        read(path)
+    tally = {"read": 0, "refused": 0, "slowest": 0.0}
+
+    @settings(
+        max_examples=small_run.count(50, 10_000),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(harm=damage)
+    def check(harm):
+        path = files[(tally["read"] + tally["refused"]) % len(files)]
+        path.write_bytes(damaged(whole[path], harm))
+        started = time.perf_counter()
+        try:
+            with at_most(10), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(path)
+            tally["read"] += 1
+        except (ValueError, LookupError, OSError) as error:
+            assert path.name in sentence(error) and len(sentence(error)) < 3000, sentence(error)
+            tally["refused"] += 1
+        finally:
+            tally["slowest"] = max(tally["slowest"], time.perf_counter() - started)
+            path.write_bytes(whole[path])
+
+    def work():
+        check()
+        return tally
+
+    result = in_child(work)
+    capsys.readouterr()
+    with capsys.disabled():
+        if small_run.FULL:
+            print(f"\n{name}: {result}")
+    assert result["refused"] and result["megabytes"] < 300
+
+
+label = st.one_of(st.integers(0, 4), st.integers(-2, 2**80), st.sampled_from([True, None, 1.0, 1e300, "0", [], {}]))
+
+
+@settings(max_examples=small_run.count(200, 10_000), derandomize=True, database=None, deadline=None)
+@given(labels=st.lists(label, min_size=1, max_size=12))
+def test_labels_of_any_size(tmp_path_factory, labels):
+    """Either one sentence, or classes that count from 0 and are no more than the images."""
+    path = tmp_path_factory.getbasetemp() / "labels.json"
+    rows = [[f"{n}.jpg", label, f"class {label}"] for n, label in enumerate(labels)]
+    test = [[f"test{n}.jpg", *row[1:]] for n, row in enumerate(rows[:3])]
+    path.write_text(json.dumps({"train": rows, "val": [], "test": test}))
+    with at_most(10):
+        try:
+            items = read_split(path, path.parent)
+            check_classes(items, str(path))
+        except ValueError as error:
+            assert "labels.json" in sentence(error) and len(sentence(error)) < 3000
+        else:
+            assert {item.label for item in items["train"]} == set(range(len(set(labels))))
+
+
+words = {
+    "path": ["path", "Path", "image", "file"],
+    "class": ["class", "Class", "label"],
+    "split": ["split", "Split", "set"],
+}
+columns = st.lists(st.sampled_from([*words, *words, *(word for known in words.values() for word in known)]), max_size=4)
+CELLS = ["1.png", "2.png", "./1.png", "link.png", "gone.png", "../1.png", "cat", "Cat", "dog", "big cat", "big_cat"]
+CELLS += ["train", "test", "val", "Train", "tset", "", " ", "a,b", 'a"b', "a\nb", "\0"]
+cell = st.sampled_from(CELLS)
+usual = st.tuples(
+    st.sampled_from(["1.png", "2.png", "3.png", "4.png"]), st.sampled_from(["cat", "dog"]), st.sampled_from(PARTS)
+)
+a_list = st.tuples(
+    st.one_of(st.just(list(words)), columns),
+    st.lists(st.one_of(usual.map(list), st.lists(cell, max_size=4)), max_size=6),
+)
+
+
+@settings(
+    max_examples=small_run.count(300, 10_000),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(content=a_list, kind=st.sampled_from(["csv", "jsonl"]))
+def test_lists_that_mean_something_else(content, kind, tmp_path_factory):
+    """Either one sentence, or every row is in the list it says, no image in two, no class under two names."""
+    folder = tmp_path_factory.getbasetemp() / "listed"
+    if not folder.exists():
+        folder.mkdir()
+        for n in range(1, 5):
+            Image.new("L", (4, 4), n).save(folder / f"{n}.png")
+        (folder / "link.png").symlink_to("1.png")
+    header, rows = content
+    path = folder / f"list.{kind}"
+    if kind == "csv":
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+    else:
+        path.write_text("".join(json.dumps(dict(zip(header, row, strict=False))) + "\n" for row in rows))
+    cfg = DEFAULTS.clone()
+    cfg.merge_from_list(["DATASET.NAME", "ImageList", "DATASET.ROOT", str(folder), "DATASET.LIST", path.name])
+    try:
+        with at_most(10):
+            data = ImageList(cfg)
+    except (ValueError, OSError) as error:
+        assert len(sentence(error)) < 3000
+        return
+    given_rows = [dict(zip(header, row, strict=False)) for row in rows if any(value.strip() for value in row)]
+    lists = {"train": data.train_x, "val": data.val or [], "test": data.test}
+    said = [(part, os.path.realpath(item.impath), item.classname) for part in PARTS for item in lists[part]]
+    assert len(said) == len(given_rows) == len({path for _, path, _ in said})
+    assert set(header) <= {"path", "class", "split"} and {"path", "class"} <= set(header)
+    if "split" in header:
+        rows_said = [
+            (row["split"].strip(), os.path.realpath(folder / row["path"].strip()), row["class"].strip())
+            for row in given_rows
+        ]
+        assert sorted(said) == sorted(rows_said)
+    assert len({name.lower().replace("_", " ") for _, _, name in said}) == len({name for _, _, name in said})

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from promptclip import FeatureShift, load_clip
 from promptclip import plain as oracle
 from promptclip.shift import ShiftStatistics
-from runs.evaluation import Evaluation, ShiftMeter, spread
+from runs import evaluation as runs_evaluation
+from runs.evaluation import Evaluation, spread
 
 DEPTHS = {
     "LPT": ("TRAINER.LPT.PROMPT_DEPTH_TEXT", "2"),
@@ -116,8 +117,8 @@ def test_shift_switched_off_or_on_fewer_images(perform, tmp_path):
 
 
 def test_the_time_for_shift_is_not_the_evaluations(perform, tmp_path, monkeypatch):
-    measure = ShiftMeter.measure
-    monkeypatch.setattr(ShiftMeter, "measure", lambda self, images: (time.sleep(1), measure(self, images)))
+    measure = runs_evaluation.measure_shift
+    monkeypatch.setattr(runs_evaluation, "measure_shift", lambda *args: (time.sleep(1), measure(*args)))
     record = perform(tmp_path / "out", "OPTIM.MAX_EPOCH", "1").record
     assert record["feature_shift"] is not None and 6 / record["test_images_per_second"] < 1
 
@@ -126,7 +127,7 @@ def test_shift_is_not_measured_in_the_evaluations_of_each_epoch(monkeypatch):
     trainer = SimpleNamespace(image_shift=None, get_model_names=lambda: ["learner"], epoch=0, max_epoch=2)
     test = SimpleNamespace(SPLIT="val", SHIFT_IMAGES=3)
     evaluation = Evaluation(trainer, SimpleNamespace(TEST=test, DATASET=SimpleNamespace(ROOT="")))
-    monkeypatch.setattr("runs.evaluation.ShiftMeter", lambda trainer: None)
+    monkeypatch.setattr("runs.evaluation.tower_statistics", lambda trainer: None)
     loader = SimpleNamespace(dataset=range(9))
     evaluation.epoch_begins(trainer)
     evaluation.evaluation_begins(trainer, "val", loader)

@@ -61,11 +61,11 @@ class Bench:
         self.python.write_text(text)
         self.python.chmod(0o755)
 
-    def write(self, text: str) -> "Bench":
+    def write(self, text: str, root: str = "") -> "Bench":
         """Write the specification, and what its runs will leave."""
         self.spec.write_text(text)
         os.chdir(REPOSITORY)
-        plan = make_plan(rows_of(read_spec(self.spec)), str(self.prepared))
+        plan = make_plan(rows_of(read_spec(self.spec)), str(self.prepared), root)
         for run in plan.runs.values():
             directory = Path(run.directory)
             (directory / "prompts").mkdir(parents=True)
@@ -102,6 +102,11 @@ class Bench:
         code = sweep.main(self.arguments(*more))
         shown = self.capsys.readouterr()
         return SimpleNamespace(code=code, out=shown.out, err=shown.err)
+
+    def environment(self) -> dict[str, str]:
+        """For a script that shall use the stand-in."""
+        clean = {key: os.environ[key] for key in ("PATH", "HOME", "PYTHONPATH") if key in os.environ}
+        return clean | {"PYTHON": str(self.python)}
 
     def calls(self) -> list[str]:
         """The runs that were started, as directories below the output, in order."""

@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from promptclip.common.locks import Lock
+from promptclip.common.files import Lock
 from sweeps import local
 from sweeps.local import file_name
+from sweeps.perform import REPOSITORY
 
 TREE = "base2new/{}/emojinet/shots_16/{}/emojiclip/seed{}"
 SMALL = "{trainers: [CoOp, VPT], dataset: emojinet, seed: 1, name: small}"
@@ -219,15 +222,12 @@ def test_a_run_of_another_sweep_is_left_to_it(bench):
 
 def test_a_run_that_goes_on_by_itself_is_waited_for(bench):
     """The sweep was killed, its run was not."""
-    import subprocess
-    import sys
-
     bench.write(SMALL)
     directory = bench.output / TRAIN
     directory.mkdir(parents=True)
     orphan = subprocess.Popen(
         [sys.executable, "-c", f"import sys, pathlib; sys.path.insert(0, {str(Path.cwd())!r})\n"
-         "from promptclip.common.locks import Lock\n"
+         "from promptclip.common.files import Lock\n"
          f"lock = Lock(pathlib.Path({str(directory)!r}) / '.lock'); lock.take()\n"
          "print('locked', flush=True); sys.stdin.read(); lock.release()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -245,6 +245,22 @@ def test_a_run_that_goes_on_by_itself_is_waited_for(bench):
     assert done.code == 0, done.out
     assert f"waiting for process {orphan.pid} on" in done.out
     assert bench.calls() == [TRAIN2, TEST2, TRAIN, TEST]
+
+
+def test_runs_end_with_their_sweep(bench):
+    """Whatever kills it: its runs are told to save, where the system can tell them, and none runs beside new ones."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells a process that its parent died")
+    bench.write(SMALL)
+    bench.behave("train_base", "hang", times=1)
+    command = [sys.executable, "sweep.py", *bench.arguments("--jobs", "2")]
+    killed = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(lambda: bench.hanging() == 2)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: bench.saved() == 2)
+    assert bench().code == 0
+    assert bench.calls().count(TRAIN) == bench.calls().count(TRAIN2) == 2
 
 
 def test_a_run_that_finds_its_directory_in_use_is_tried_later(bench):

@@ -101,7 +101,7 @@ def test_jobs_go_on_without_the_sweep_and_are_found_again(bench, sweep):
     thread.start()
     left = sweep()
     thread.join()
-    assert left.code == 75 and "The jobs go on in Slurm" in left.err
+    assert left.code == 75 and "The jobs stay in Slurm" in left.err
     before = set(jobs(bench))
     assert len(before) == 4
 

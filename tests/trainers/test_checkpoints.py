@@ -1,4 +1,4 @@
-"""Checkpoints as the family's repositories publish them: the learnable part is taken, the rest ignored by name."""
+"""Checkpoints as the field's repositories publish them: what is learned is taken, the rest ignored by name."""
 
 import json
 from pathlib import Path

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from promptclip.common import locks
-from promptclip.common.locks import InUse, Lock, holder
+from promptclip.common import files
+from promptclip.common.files import InUse, Lock, holder
 
 # Takes the lock, forks a worker that lives on, and waits.
 HOLDER = """
 import os, pathlib, sys, time
-from promptclip.common.locks import Lock
+from promptclip.common.files import Lock
 lock = Lock(pathlib.Path(sys.argv[1]))
 lock.take()
 if os.fork():
@@ -29,7 +29,7 @@ time.sleep(60)
 @pytest.fixture
 def other(tmp_path):
     """A process that holds the lock at tmp_path/lock, and has a forked child."""
-    root = Path(locks.__file__).parents[2]
+    root = Path(files.__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
         cwd=root,
@@ -73,10 +73,10 @@ def test_one_process_does_not_lock_twice(tmp_path):
         assert f"process {os.getpid()} on" in holder(path)
         # the lock is still there for others: asking must not have opened and closed the file
         code = (
-            "import sys, pathlib; from promptclip.common.locks import holder; print(holder(pathlib.Path(sys.argv[1])))"
+            "import sys, pathlib; from promptclip.common.files import holder; print(holder(pathlib.Path(sys.argv[1])))"
         )
         asked = subprocess.run(
-            [sys.executable, "-c", code, str(path)], cwd=Path(locks.__file__).parents[2], capture_output=True, text=True
+            [sys.executable, "-c", code, str(path)], cwd=Path(files.__file__).parents[2], capture_output=True, text=True
         )
         assert f"process {os.getpid()} on" in asked.stdout
     with Lock(path):
