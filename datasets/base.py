@@ -37,11 +37,6 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.LABEL = ""  # your own images only: what records and tables call them; "" for their folder's name
 
 
-def images_drawn(shots: int) -> dict[str, int]:
-    """Images per class of a sample of `shots`, by list."""
-    return {"train": shots, "val": min(shots, VAL_SHOTS)}
-
-
 @dataclass(frozen=True)
 class Archive:
     """A file with a public address that is unpacked into the data set's folder, or put there if it is no archive."""
@@ -221,8 +216,7 @@ class SplitDataset(DatasetBase):
         The draws are those of CoOp-style code in a run with that seed, whatever was drawn before: from Python's
         generator, train first.
         """
-        shots, kept = self.cfg.DATASET.NUM_SHOTS, self.sample_file()
-        counts = images_drawn(shots)
+        counts, kept = sample_counts(self.cfg.DATASET.NUM_SHOTS), self.sample_file()
         drawn = {part: parts[part] for part in counts if parts.get(part)}
         if kept and is_there(kept):
             print(f"The few-shot sample is read from {kept}")
@@ -293,6 +287,11 @@ def is_taken(label: str) -> bool:
     names = DATASET_REGISTRY.registered_names()
     folders = [getattr(DATASET_REGISTRY.get(name), "dataset_dir", "") for name in names]
     return plain(label) in {plain(name) for name in (*names, *folders) if name}
+
+
+def sample_counts(shots: int) -> dict[str, int]:
+    """Images per class in the lists of a few-shot sample."""
+    return {"train": shots, "val": min(shots, VAL_SHOTS)}
 
 
 def count_short(items: list[Datum], shots: int) -> dict[str, int]:

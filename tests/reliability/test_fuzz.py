@@ -28,6 +28,7 @@ from mutations import at_most, damage, damaged
 from PIL import Image, features
 from torch import nn
 
+from datasets.base import sample_counts
 from datasets.fewshot import match, read_pickle
 from datasets.files import read_mapping
 from datasets.image_list import ImageList, read_rows
@@ -132,7 +133,8 @@ def cache(folder):
 
 
 def read_cache(path):
-    match(read_pickle(path), {key: parts(path.parent)[key] for key in ("train", "val")}, 5, path, path.parent)
+    whole = {key: parts(path.parent)[key] for key in ("train", "val")}
+    match(read_pickle(path), whole, sample_counts(5), path, path.parent)
 
 
 def lists(folder):
