@@ -11,6 +11,7 @@ dassl-core does besides is not added: with upstream's Dassl a resumed run draws 
 
 import inspect
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import dassl.engine.trainer
@@ -114,6 +115,47 @@ class UpstreamTrainer(TrainerX):
             if method is not None:
                 method(self, *args)
 
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Restore the newest checkpoint of every registered model, if all have one.
+
+        What the run itself has saved takes precedence over RESUME, where it began. A run that was killed before its
+        first checkpoint was whole begins anew.
+
+        Args:
+            directory: RESUME, or else the run's own.
+
+        Returns:
+            The 0-based epoch to continue with.
+
+        Raises:
+            ValueError: there is nothing in RESUME, or the checkpoint is one of dassl-core's from inside an epoch, or of
+                an epoch that this run has not.
+        """
+        names = self.get_model_names()
+        directory = next((place for place in (self.output_dir, directory) if _newest(place, names)), directory)
+        newest = _newest(directory, names)
+        if not newest:
+            if directory != self.output_dir:
+                raise ValueError(f'RESUME is "{directory}", which holds no checkpoint of {", ".join(names)}.')
+            print("No checkpoint found, train from scratch")
+            return 0
+        inside = [file for file in newest if "-batch-" in file.name]
+        if inside:
+            raise ValueError(
+                f"{inside[0]} was saved inside an epoch, and only dassl-core resumes there: finish the run with "
+                f"dassl-core, or write the name of another checkpoint into {inside[0].with_name('checkpoint')}."
+            )
+        epoch = super().resume_model_if_exist(directory)
+        if not 0 <= epoch <= self.max_epoch:
+            raise ValueError(
+                f"{newest[0]} is of epoch {epoch}, but OPTIM.MAX_EPOCH is {self.max_epoch}; raise that, or train in "
+                "another directory."
+            )
+        best = newest[0].with_name("model-best.pth.tar")
+        result = load_checkpoint(str(best)).get("val_result") if best.is_file() else None
+        self.best_result = self.best_result if result is None else result  # later epochs are measured by it
+        return epoch
+
     def run_epoch(self) -> None:
         """Train for one epoch."""
         self.tell("epoch_begins")
@@ -136,7 +178,9 @@ class UpstreamTrainer(TrainerX):
         self.evaluator.reset()
         print(f"Evaluate on the *{split}* set")
         self.tell("evaluation_begins", split, loader)
-        for batch in loader:
+        with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers; evaluating changes no training
+            batches = iter(loader)
+        for batch in batches:
             images, labels = self.parse_batch_test(batch)
             scores = self.model_inference(images)
             if not scores.isfinite().all():
@@ -148,6 +192,13 @@ class UpstreamTrainer(TrainerX):
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         return next(iter(results.values()))
+
+
+def _newest(directory: str, names: list[str]) -> list[Path]:
+    """The newest checkpoint of each model in `directory`; [] unless all of them have one."""
+    pointers = [Path(directory, name, "checkpoint") for name in names]
+    found = [file.with_name(file.read_text().strip()) for file in pointers if file.is_file() and file.stat().st_size]
+    return found if len(found) == len(names) else []
 
 
 ListenedTrainer = UpstreamTrainer if IS_UPSTREAM else TrainerX

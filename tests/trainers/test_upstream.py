@@ -4,7 +4,7 @@ import importlib.util
 import io
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +41,21 @@ class Logger:
         self.file.close()
 
 
+class Trainer:
+    """As much of upstream's TrainerX as resuming and testing need."""
+
+    def __init__(self, cfg):
+        self.cfg, self.output_dir = cfg, cfg.OUTPUT_DIR
+        self.best_result, self.epoch, self.max_epoch = -float("inf"), 0, 5
+
+    def get_model_names(self):
+        return ["learner", "other"]
+
+    def resume_model_if_exist(self, directory):
+        self.resumed = directory
+        return 2
+
+
 def stand_in(monkeypatch, outdated=True):
     """Put a Dassl of upstream's shape in place of the real one; returns its modules by name."""
     made = {name: ModuleType(name) for name in MODULES}
@@ -68,7 +83,7 @@ def stand_in(monkeypatch, outdated=True):
     schedules._BaseWarmupScheduler = base
     schedules.ConstantWarmupScheduler = ConstantWarmupScheduler if outdated else Current
     made["dassl.utils"].Logger = type("Logger", (Logger,), dict(vars(Logger)))
-    made["dassl.engine"].TrainerX = type("TrainerX", (), {})
+    made["dassl.engine"].TrainerX = Trainer
     for name in ("dassl.utils", "dassl.utils.torchtools", "dassl.engine.trainer"):
         made[name].load_checkpoint = torch.load
     return made
@@ -200,3 +215,80 @@ def test_a_current_dassl_is_left_alone(monkeypatch):
     load()
     assert made["dassl.utils"].load_checkpoint is torch.load
     assert made["dassl.optim.lr_scheduler"]._BaseWarmupScheduler.__init__ is Warmup.__init__
+
+
+# ---- the trainer that tells its listeners ----
+
+
+@pytest.fixture
+def trainer(monkeypatch, tmp_path):
+    """On upstream's Dassl, with a directory of its own."""
+    stand_in(monkeypatch)
+    return load().UpstreamTrainer(SimpleNamespace(OUTPUT_DIR=str(tmp_path / "run"), RESUME=""))
+
+
+def save(directory, newest="model.pth.tar-2", names=("learner", "other"), best=None):
+    """What upstream's trainer leaves behind."""
+    for name in names:
+        folder = directory / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint").write_text(newest + "\n")
+        if best is not None:
+            torch.save({"state_dict": {}, "epoch": 1, "val_result": best}, folder / "model-best.pth.tar")
+
+
+def test_a_run_killed_before_its_first_whole_checkpoint_begins_anew(trainer, tmp_path):
+    (tmp_path / "run" / "other").mkdir(parents=True)
+    assert trainer.resume_model_if_exist(trainer.output_dir) == 0
+    save(tmp_path / "run", names=["learner"])
+    assert trainer.resume_model_if_exist(trainer.output_dir) == 0
+    (tmp_path / "run" / "other" / "checkpoint").write_text("")
+    assert trainer.resume_model_if_exist(trainer.output_dir) == 0
+
+
+def test_what_the_run_saved_takes_precedence_over_where_it_began(trainer, tmp_path):
+    start = str(tmp_path / "start")
+    with pytest.raises(ValueError, match="start.*holds no checkpoint of learner, other"):
+        trainer.resume_model_if_exist(start)
+    save(tmp_path / "start")
+    assert (trainer.resume_model_if_exist(start), trainer.resumed) == (2, start)
+    save(tmp_path / "run")
+    assert (trainer.resume_model_if_exist(start), trainer.resumed) == (2, trainer.output_dir)
+
+
+def test_a_checkpoint_from_inside_an_epoch_is_dassl_cores_alone(trainer, tmp_path):
+    """Upstream would take the epoch from its beginning, on weights that had part of it."""
+    save(tmp_path / "run", "model.pth.tar-1-batch-3")
+    with pytest.raises(ValueError, match=r"tar-1-batch-3.*finish the run with dassl-core"):
+        trainer.resume_model_if_exist(trainer.output_dir)
+
+
+def test_more_epochs_than_the_run_has_are_refused(trainer, tmp_path):
+    save(tmp_path / "run")
+    trainer.max_epoch = 1
+    with pytest.raises(ValueError, match="tar-2 is of epoch 2, but OPTIM.MAX_EPOCH is 1"):
+        trainer.resume_model_if_exist(trainer.output_dir)
+
+
+def test_the_best_result_is_remembered(trainer, tmp_path):
+    save(tmp_path / "run", best=70.0)
+    trainer.resume_model_if_exist(trainer.output_dir)
+    assert trainer.best_result == 70.0
+
+
+def test_evaluating_draws_no_random_number_of_the_training(trainer):
+    """A loader draws a seed for its workers whenever it is gone through."""
+    said = []
+    trainer.listeners.append(SimpleNamespace(evaluation_ends=lambda trainer, split, results: said.append(split)))
+    trainer.cfg.TEST = SimpleNamespace(SPLIT="test")
+    items = [{"img": torch.ones(1), "label": torch.tensor(0)}]
+    trainer.test_loader = torch.utils.data.DataLoader(items)
+    trainer.evaluator = SimpleNamespace(
+        reset=lambda: None, process=lambda scores, labels: None, evaluate=lambda: {"accuracy": 50.0}
+    )
+    trainer.set_model_mode = trainer.write_scalar = lambda *args: None
+    trainer.parse_batch_test = lambda batch: (batch["img"], batch["label"])
+    trainer.model_inference = lambda images: images
+    before = torch.get_rng_state()
+    assert (trainer.test(), said) == (50.0, ["test"])
+    assert torch.equal(torch.get_rng_state(), before)

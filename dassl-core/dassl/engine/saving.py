@@ -201,6 +201,9 @@ class Saving:
         """Take over what save_model put under `resume`; upstream's checkpoints have none."""
         if state is None:
             print(f'"{path}" holds no random number state: the data order from here on is a new one.')
+            best = osp.join(osp.dirname(path), BEST)
+            result = load_checkpoint(best).get("val_result") if osp.isfile(best) else None
+            self.best_result = self.best_result if result is None else float(result)  # later epochs are measured by it
             return
         try:
             state = dict(state)

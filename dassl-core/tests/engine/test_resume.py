@@ -171,6 +171,22 @@ def test_a_checkpoint_without_random_numbers_resumes_with_a_note(cfg, capsys):
     assert [h[3] for h in second.history] == [pytest.approx(0.0075)] * 3
 
 
+def test_the_best_result_is_remembered_without_random_numbers_too(cfg, monkeypatch):
+    """Upstream's checkpoints hold none of dassl-core's state; the best model's file tells its result."""
+    cfg.TEST.FINAL_MODEL, cfg.OPTIM.MAX_EPOCH, cfg.TRAIN.CHECKPOINT_FREQ = "best_val", 4, 1
+    results = {0: 50.0, 1: 70.0, 2: 60.0, 3: 65.0}
+    toy = TRAINER_REGISTRY.get("EngineToyTrainer")
+    monkeypatch.setattr(toy, "test", lambda self, split=None: results[self.epoch])
+    _start(cfg, kill_at=(3, 0))
+    for path in (name for name in os.listdir(os.path.join(cfg.OUTPUT_DIR, "classifier")) if name.startswith("model")):
+        checkpoint = _checkpoint(cfg, path)
+        del checkpoint["resume"]
+        torch.save(checkpoint, os.path.join(cfg.OUTPUT_DIR, "classifier", path))
+    second = _start(cfg)
+    assert (second.start_epoch, second.best_result) == (3, 70.0)
+    assert _checkpoint(cfg, "model-best.pth.tar")["epoch"] == 2
+
+
 @TRAINER_REGISTRY.register(force=True)
 class EngineToyTwo(TRAINER_REGISTRY.get("EngineToyTrainer")):
     """Registers a second model."""
