@@ -28,8 +28,8 @@ from types import FrameType
 from promptclip.common.names import require
 from runs import protocols
 from runs.child import tied_to_parent
+from runs.command_line import RESUMABLE
 from runs.protocols import TEST_NEW, TRAIN_BASE, Setting, Step, config_name, is_embedded, keep_last_checkpoint
-from runs.signals import RESUMABLE
 
 # Folder of scripts: its trainers, the first one unless TRAINER says otherwise, with their configurations on the field's
 # data sets; transfer and few-shot learning have the usual one unless theirs is named.
