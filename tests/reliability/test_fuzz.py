@@ -390,7 +390,7 @@ def mapping(folder):
 
 OF_DATA_SETS = {
     "image, shown": (images, shown),
-    "image of another kind, shown": (odd_images, shown),
+    "image, of another kind, shown": (odd_images, shown),
     "MATLAB list": (
         matlab,
         lambda path: [read_matlab(path, name) for name in ("labels", "class_names", "annotations")],
@@ -471,7 +471,7 @@ def test_damaged_files_of_data_sets(name, tmp_path, capsys):
     with capsys.disabled():
         if small_run.FULL:
             print(f"\n{name}: {result}")
-    assert result["refused"] and result["megabytes"] < 300
+    assert result["refused"] and result["megabytes"] < (900 if "image," in name else 300)  # of 90 million pixels
 
 
 label = st.one_of(st.integers(0, 4), st.integers(-2, 2**80), st.sampled_from([True, None, 1.0, 1e300, "0", [], {}]))
