@@ -124,7 +124,7 @@ def read_history(path: Path, resumed: str = "") -> list[dict[str, Any]]:
         return []
     try:
         entries = read_record_file(path)
-        if all(is_number(entry[key]) for entry in entries for key in NUMBERS):
+        if isinstance(entries, list) and all(is_number(entry[key]) for entry in entries for key in NUMBERS):
             return entries
     except (ValueError, TypeError, KeyError):
         pass

@@ -197,7 +197,7 @@ def is_plausible(record: dict[str, Any]) -> bool:
     accuracy, checkpoint = record.get("accuracy"), record.get("checkpoint")
     if not isinstance(record.get("complete", False), bool) or not isinstance(record.get("mode", ""), str):
         return False
-    if accuracy is not None and not is_number(accuracy):
+    if accuracy is not None and not (is_number(accuracy) and 0 <= accuracy <= 100):
         return False
     return checkpoint is None or (isinstance(checkpoint, dict) and isinstance(checkpoint.get("sha256", {}), dict))
 

@@ -619,7 +619,7 @@ def test_a_damaged_record(tmp_path, command, capsys, name):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"accuracy": value} for value in ("abc", True, [1], math.nan, {}, 10**400)),
+        *({"accuracy": value} for value in ("abc", True, [1], math.nan, {}, 10**400, 500, -1)),
         *({"checkpoint": value} for value in (5, "x", [], {"sha256": 3})),
         *({"complete": "yes"}, {"mode": ["eval"]}, {"mode": None}),
     ],

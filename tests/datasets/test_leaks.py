@@ -78,12 +78,13 @@ def test_a_file_name_that_is_no_text_is_kept_in_a_split(load, tmp_path):
     assert paths[0] == paths[1]
 
 
-def test_imagenets_own_names_are_as_they_were_published(load, tmp_path):
-    """Two of its classes are called missile."""
+def test_imagenets_own_names_are_as_they_were_published(load, tmp_path, capsys):
+    """Two of its classes are called missile, which is said."""
     plant("ImageNet", tmp_path)
     path = tmp_path / "imagenet/classnames.txt"
     path.write_text(path.read_text().replace("goldfish", "tench"))
     assert load("ImageNet", tmp_path).classnames[:2] == ["tench", "tench"]
+    assert "has two classes, 'tench' and 'tench', that CLIP reads as the same name" in capsys.readouterr().out
 
 
 # ---- images ----

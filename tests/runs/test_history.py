@@ -138,7 +138,7 @@ def test_ivlp_with_the_shift_loss_is_figure_4s(perform, tmp_path):
     assert not any("surgery" in name for name in state)
 
 
-DAMAGED = ["{", "[1]", '[{"epoch": 1}]', '{"a": 1}', '[{"epoch": "1", "seconds": 1}]', "\xff", "[" * 100_000]
+DAMAGED = ["{", "{}", "[1]", '[{"epoch": 1}]', '{"a": 1}', '[{"epoch": "1", "seconds": 1}]', "\xff", "[" * 100_000]
 DAMAGED += [
     f'[{{"epoch": 1, "seconds": {value}, "images_per_second": 1}}]'
     for value in ("NaN", "1e999", "true", "1" + "0" * 400)

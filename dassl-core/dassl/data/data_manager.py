@@ -103,8 +103,8 @@ def collate_readable(items: list[dict[str, Any]]) -> dict[str, Any]:
 def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
     """Return the number of a loader's worker processes.
 
-    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core and
-    at most one per batch, or none where training has none.
+    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core, or
+    none where training has none, and never more than one per batch.
 
     Raises:
         ValueError: one of the two is no number of processes that a machine can bear.
@@ -116,7 +116,7 @@ def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
     asked = cfg.DATALOADER.TEST.get("NUM_WORKERS", training)
     _check_workers("DATALOADER.TEST.NUM_WORKERS", asked, "-1 (all cores), 0 (none)", -1)
     if asked >= 0:
-        return asked
+        return min(asked, batches)
     return min(cores(), batches) if training else 0
 
 

@@ -74,7 +74,8 @@ def test_a_broken_image_is_named_when_its_turn_comes(cfg, items, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "training", "batches", "expected"), [(-1, 8, 100, 16), (-1, 8, 3, 3), (-1, 0, 100, 0), (5, 0, 1, 5)]
+    ("asked", "training", "batches", "expected"),
+    [(-1, 8, 100, 16), (-1, 8, 3, 3), (-1, 0, 100, 0), (5, 0, 100, 5), (256, 0, 2, 2)],
 )
 def test_workers_of_an_evaluation(cfg, monkeypatch, asked, training, batches, expected):
     monkeypatch.setattr("dassl.data.data_manager.cores", lambda: 16)

@@ -202,6 +202,13 @@ def test_a_damaged_archive(prepare, toys, pictures, tmp_path, make):
     assert tree(tmp_path) == [] and work(tmp_path) == []
 
 
+def test_a_zip_that_lacks_its_beginning(prepare, toys, pictures, tmp_path):
+    """Its parts lie before the file's first byte, where no file can be read."""
+    toys(zip_of(pictures | {"toys/noise": NOISE})[1000:], "toys.zip")
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "toys.zip is damaged" in errors and tree(tmp_path) == []
+
+
 def test_an_archive_of_something_else(prepare, toys, tmp_path):
     toys(tar_of({"games/chess": b""}))
     code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
