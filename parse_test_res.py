@@ -6,58 +6,15 @@ python parse_test_res.py output/evaluation/RESTORE_m/vit_b16_c2_ep2_batch4_16sho
 """
 
 import argparse
-import math
 import os
 import re
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from promptclip.common.console import steady_streams
-
-TRAINED = ("Finish training", "Finished training")  # Dassl's line, and that of some repositories
-TESTED = ("=> result",)
-
-
-def read_result(log: Path, keyword: str, signals: tuple[str, ...]) -> float | None:
-    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none.
-
-    Raises:
-        ValueError: what stands there is no number, as after an evaluation of a model that broke, or the log cannot be
-            read.
-    """
-    pattern = re.compile(rf"\* {re.escape(keyword)}: (\S+?)%")
-    armed, found = False, None
-    try:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                armed = armed or line.strip() in signals
-                match = pattern.search(line) if armed else None
-                found = match[1] if match else found
-    except OSError as error:
-        raise ValueError(f"{log} cannot be read ({error.strerror}); make it readable, or move its run away.") from error
-    if found is None:
-        return None
-    with suppress(ValueError):
-        if math.isfinite(float(found)):
-            return float(found)
-    raise ValueError(f"{log} says {keyword} {found}%, which is no number; repeat that run, or move its directory away.")
-
-
-def find_result(run: Path, keyword: str, signals: tuple[str, ...]) -> tuple[Path, float] | None:
-    """The log of directory `run` that holds its result, and the result.
-
-    That is log.txt. A run that was interrupted and resumed ends in log.txt-<time>; those are asked, newest first,
-    only if log.txt itself has no result.
-    """
-    later = sorted(run.glob("log.txt-*"), reverse=True)
-    for log in [run / "log.txt", *later]:
-        result = read_result(log, keyword, signals) if log.is_file() else None
-        if result is not None:
-            return log, result
-    return None
+from report.logs import TESTED, TRAINED, find_result
 
 
 def subdirectories(directory: Path) -> list[Path]:

@@ -216,8 +216,7 @@ class SplitDataset(DatasetBase):
         The draws are those of CoOp-style code in a run with that seed, whatever was drawn before: from Python's
         generator, train first.
         """
-        shots, kept = self.cfg.DATASET.NUM_SHOTS, self.sample_file()
-        counts = {"train": shots, "val": min(shots, VAL_SHOTS)}
+        counts, kept = sample_counts(self.cfg.DATASET.NUM_SHOTS), self.sample_file()
         drawn = {part: parts[part] for part in counts if parts.get(part)}
         if kept and is_there(kept):
             print(f"The few-shot sample is read from {kept}")
@@ -288,6 +287,11 @@ def is_taken(label: str) -> bool:
     names = DATASET_REGISTRY.registered_names()
     folders = [getattr(DATASET_REGISTRY.get(name), "dataset_dir", "") for name in names]
     return plain(label) in {plain(name) for name in (*names, *folders) if name}
+
+
+def sample_counts(shots: int) -> dict[str, int]:
+    """Images per class in the lists of a few-shot sample."""
+    return {"train": shots, "val": min(shots, VAL_SHOTS)}
 
 
 def count_short(items: list[Datum], shots: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from promptclip.common.console import steady_streams
 from promptclip.common.files import write_atomically
 from report.tables import BUILDERS, build, read_tree
 from report.text import FORMATS, Style
@@ -18,12 +19,13 @@ from report.text import FORMATS, Style
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code: 2 if there is nothing to report."""
-    args = command_line().parse_args(argv)
-    try:
-        return args.act(args)
-    except (ModuleNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with steady_streams():
+        args = command_line().parse_args(argv)
+        try:
+            return args.act(args)
+        except (ModuleNotFoundError, ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -116,8 +118,7 @@ def bold_style(args: argparse.Namespace) -> str:
     """Bold of the format; a terminal that is none, or NO_COLOR, gets a star."""
     if args.format != "terminal":
         return args.format
-    on_terminal = sys.stdout is not None and sys.stdout.isatty() and not args.out
-    return "ansi" if on_terminal and "NO_COLOR" not in os.environ else "plain"
+    return "ansi" if sys.stdout.isatty() and not args.out and "NO_COLOR" not in os.environ else "plain"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ What was run is read from the log itself, which holds the whole configuration; a
 Accuracies have the one decimal that is printed there.
 """
 
+import math
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,9 @@ def find_result(run: Path, keyword: str, signals: tuple[str, ...]) -> tuple[Path
     Args:
         keyword: the metric, such as accuracy.
         signals: the lines of which one precedes the result: TRAINED or TESTED.
+
+    Raises:
+        ValueError: as `read_result`.
     """
     for log in [run / "log.txt", *sorted(run.glob("log.txt-*"), reverse=True)]:
         result = read_result(log, keyword, signals) if log.is_file() else None
@@ -49,16 +54,28 @@ def find_result(run: Path, keyword: str, signals: tuple[str, ...]) -> tuple[Path
 
 
 def read_result(log: Path, keyword: str, signals: tuple[str, ...]) -> float | None:
-    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none."""
-    pattern = re.compile(rf"\* {re.escape(keyword)}: ([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)%")
-    reached, result = False, None
-    with log.open(encoding="utf-8", errors="replace") as file:
-        while line := file.readline(LONGEST):
-            reached = reached or line.strip() in signals
-            match = pattern.search(line) if reached else None
-            if match:
-                result = float(match[1])
-    return result
+    """The last `* keyword: <number>%` after a line that is one of `signals`; None if the log holds none.
+
+    Raises:
+        ValueError: what stands there is no number, as after an evaluation of a model that broke, or the log cannot be
+            read.
+    """
+    pattern = re.compile(rf"\* {re.escape(keyword)}: (\S+?)%")
+    reached, found = False, None
+    try:
+        with log.open(encoding="utf-8", errors="replace") as file:
+            while line := file.readline(LONGEST):
+                reached = reached or line.strip() in signals
+                match = pattern.search(line) if reached else None
+                found = match[1] if match else found
+    except OSError as error:
+        raise ValueError(f"{log} cannot be read ({error.strerror}); make it readable, or move its run away.") from error
+    if found is None:
+        return None
+    with suppress(ValueError):
+        if math.isfinite(float(found)):
+            return float(found)
+    raise ValueError(f"{log} says {keyword} {found}%, which is no number; repeat that run, or move its directory away.")
 
 
 def read_logs(output: Path) -> Iterator[dict[str, Any]]:
@@ -67,26 +84,24 @@ def read_logs(output: Path) -> Iterator[dict[str, Any]]:
     A log that cannot be read, or whose result is impossible, is left out and named on stderr.
     """
     for log in sorted(output.rglob("log.txt")):
-        run = log.parent
-        if (run / "metrics.json").exists():
-            continue
-        try:
-            facts = read_run(run, output)
-        except OSError as error:
-            print(f"{log} cannot be read ({error.strerror or error}), left out", file=sys.stderr)
-            continue
-        if facts and not 0 <= facts["accuracy"] <= 100:
-            print(f"{log} has an impossible accuracy, left out", file=sys.stderr)
-        elif facts:
-            yield facts
+        if not (log.parent / "metrics.json").exists():
+            try:
+                facts = read_run(log.parent, output)
+                if facts:
+                    yield facts
+            except (OSError, ValueError) as error:
+                print(f"{log} is left out: {error}", file=sys.stderr)
 
 
 def read_run(run: Path, output: Path) -> dict[str, Any] | None:
-    """One run's attributes; None if it has come to no result, or is not told apart by log or path."""
-    log = run / "log.txt"
-    if not log.is_file():
-        raise OSError("it is no file")
-    with log.open(encoding="utf-8", errors="replace") as file:
+    """One run's attributes; None if it has come to no result, or is not told apart by log or path.
+
+    Raises:
+        OSError, ValueError: its log cannot be read, or holds an impossible accuracy.
+    """
+    if not (run / "log.txt").is_file():
+        raise ValueError("it is no file.")
+    with (run / "log.txt").open(encoding="utf-8", errors="replace") as file:
         head = file.read(HEAD)
     config = configuration(head)
     training = "\nepoch [" in head or "eval_only: False" in head
@@ -97,6 +112,8 @@ def read_run(run: Path, output: Path) -> dict[str, Any] | None:
     facts = by_path(run, output) | {name: value for name, value in configured.items() if value != ""}
     if found is None or not {"trainer", "dataset"} <= facts.keys():
         return None
+    if not 0 <= found[1] <= 100:
+        raise ValueError(f"{found[0]} says accuracy {found[1]}%, which is impossible.")
     loaded = re.search(r"^load_epoch: (\d{1,9})$", head, flags=re.MULTILINE)
     epoch = config.get("OPTIM.MAX_EPOCH") if training else int(loaded[1]) if loaded else None
     return {

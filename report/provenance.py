@@ -27,16 +27,18 @@ def settle(records: list["RunRecord"], output: Path) -> None:
 
 
 def settle_protocol(record: "RunRecord", training: "RunRecord | None") -> None:
-    """Fill in `protocol` and `source` where a record (schema 1) or a log does not say, or only "ImageFolder"."""
-    registered = record.raw.get("dataset")
-    if record.source in OWN_DATASETS and (training or record.source == registered):
-        record.source = (training or record).dataset
+    """Fill in `protocol` and `source` where a record (schema 1) or a log does not say, or by an earlier name."""
+    recorded = record.raw.get("dataset")
+    if record.source and training and record.source == training.raw.get("dataset"):
+        record.source = training.dataset
+    elif record.source and record.source == recorded:
+        record.source = record.dataset
     if record.subset in ("base", "new"):
         record.protocol = record.protocol or "base2new"
         return
     if training and not (record.protocol or record.source):
         record.source = training.dataset
-    if not record.protocol or registered in OWN_DATASETS:
+    if not record.protocol or record.dataset != recorded:
         transferred = record.mode == "eval" and record.source not in (None, record.dataset)
         record.protocol = "cross_dataset" if transferred else "fewshot"
 
@@ -45,20 +47,20 @@ def settle_protocol(record: "RunRecord", training: "RunRecord | None") -> None:
 
 
 def name_datasets(records: list["RunRecord"]) -> None:
-    """Name data sets of one's own by DATASET.LABEL, else by their folder or list.
+    """Name data sets of one's own by DATASET.LABEL, else by their folder or list, where a record does not yet.
 
     Data that no table could tell apart by that name gets what differs behind it, and a sentence says so.
     """
     own, taken, places = [], {*DATASETS, *DATASETS.values()}, {}
     for record in records:
-        if record.config.get("DATASET.LABEL") or record.dataset in OWN_DATASETS:
+        if record.config.get("DATASET.LABEL") or kind_of(record) in OWN_DATASETS:
             own.append(record)
         else:
             taken.add(record.dataset)
     for record in own:
-        kind, (place, name) = record.dataset, place_of(record)
+        kind, (place, name) = kind_of(record), place_of(record)
         label = str(record.config.get("DATASET.LABEL") or name)
-        if label:
+        if record.dataset == kind and label:  # as records before DATASET.LABEL have it
             record.dataset = f"{label}-{kind}" if label in taken and label != kind else label
         if label == name:  # a label that was chosen says itself what belongs together
             places[record] = place
@@ -67,12 +69,17 @@ def name_datasets(records: list["RunRecord"]) -> None:
     keep_apart(contents, lambda record: (record.dataset, record.subset, record.config.get("TEST.SPLIT")))
 
 
+def kind_of(record: "RunRecord") -> str:
+    """The registered name of a record's data set."""
+    return str(record.config.get("DATASET.NAME") or record.dataset)
+
+
 def place_of(record: "RunRecord") -> tuple[str, str]:
     """The folder or list that a data set of one's own is read from, and its name; ("", "") where neither was kept."""
     root, listed = (str(record.config.get(f"DATASET.{key}") or "") for key in ("ROOT", "LIST"))
-    place = os.path.normpath(os.path.join(root, listed if record.dataset == "ImageList" else ""))
-    path = PurePath(place)
-    return (place, path.stem if listed and record.dataset == "ImageList" else path.name) if root else ("", "")
+    listed = listed if kind_of(record) == "ImageList" else ""
+    path = PurePath(os.path.normpath(os.path.join(root, listed)))
+    return (str(path), path.stem if listed else path.name) if root else ("", "")
 
 
 def contents_of(record: "RunRecord") -> str:

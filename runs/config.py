@@ -19,6 +19,7 @@ from yacs.config import CfgNode
 
 import datasets
 import trainers  # noqa: F401  registers the methods
+from datasets.splits import SUBSETS
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
 from promptclip.load import backbone_names
@@ -83,7 +84,7 @@ RANGES = {
 }
 LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INPUT.PIXEL_STD": 3}
 CHOICES = {
-    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.SUBSAMPLE_CLASSES": SUBSETS,
     "MODEL.CHECKPOINTING": CHECKPOINTING,
     "TEST.SPLIT": ("test", "val"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),

@@ -21,7 +21,10 @@ except ImportError:  # Windows
     resource = None
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-UNAVAILABLE = re.compile(r"(\S+) does not have a deterministic implementation")
+# torch's wordings; with warn_only its fused attention does not choose its deterministic form, and says so
+UNAVAILABLE = re.compile(
+    r"(\S+) does not have a deterministic implementation|([\w ]+) defaults to a non-deterministic algorithm"
+)
 
 
 class Determinism:
@@ -58,7 +61,7 @@ class Determinism:
     def _watch(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
         found = UNAVAILABLE.search(str(message))
         if found:
-            self.without.add(found[1])
+            self.without.add((found[1] or found[2]).strip())
         else:
             self._show(message, *args, **kwargs)
 

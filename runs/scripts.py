@@ -24,63 +24,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
 
 from promptclip.common.names import require
+from runs import protocols
 from runs.child import tied_to_parent
-from runs.protocols import (
-    EMBEDDED_CONFIG,
-    TEST_NEW,
-    TEST_TARGET,
-    TRAIN_ALL,
-    TRAIN_BASE,
-    TRAIN_SOURCE,
-    ZERO_SHOT_ALL,
-    ZERO_SHOT_BASE,
-    ZERO_SHOT_NEW,
-    Setting,
-    Step,
-    config_name,
-    data_root,
-    default_source,
-    is_embedded,
-    keep_last_checkpoint,
-)
+from runs.command_line import RESUMABLE
+from runs.protocols import TEST_NEW, TRAIN_BASE, Setting, Step, config_name, is_embedded, keep_last_checkpoint
 
-STOPPED = 75  # train.py's code for "saved and stopped; the same command resumes", see runs/signals.py
-
-
-class Configurations(NamedTuple):
-    """A method's configurations on the field's data sets; transfer and few-shot use `default` if they name none."""
-
-    default: str
-    transfer: str | None = None
-    fewshot: str | None = None
-
-
-FOLDERS = {  # of scripts: the trainers they are for, the first one unless TRAINER says otherwise
-    "cocoop": {"CoCoOp": Configurations("vit_b16_c4_ep10_batch1_ctxv1")},
-    "coop": {"CoOp": Configurations("vit_b16_ep50")},
-    "ivlp": {"IVLP": Configurations("vit_b16_c2_ep5_batch4_2+2ctx")},
-    "kgcoop": {"KgCoOp": Configurations("vit_b16_ep10_batch4_ctxv1")},
-    "lpt": {"LPT": Configurations("vit_b16_c4_ep5_batch4_4ctx")},
-    "maple": {
-        "MaPLe": Configurations("vit_b16_c2_ep5_batch4_2ctx", transfer="vit_b16_c2_ep2_batch4_cross_datasets"),
-    },
-    "prograd": {"ProGrad": Configurations("vit_b16_ep10_batch4")},
+# Folder of scripts: its trainers, the first one unless TRAINER says otherwise, with their configurations on the field's
+# data sets; transfer and few-shot learning have the usual one unless theirs is named.
+FOLDERS = {
+    "cocoop": {"CoCoOp": {"default": "vit_b16_c4_ep10_batch1_ctxv1"}},
+    "coop": {"CoOp": {"default": "vit_b16_ep50"}},
+    "ivlp": {"IVLP": {"default": "vit_b16_c2_ep5_batch4_2+2ctx"}},
+    "kgcoop": {"KgCoOp": {"default": "vit_b16_ep10_batch4_ctxv1"}},
+    "lpt": {"LPT": {"default": "vit_b16_c4_ep5_batch4_4ctx"}},
+    "maple": {"MaPLe": {"default": "vit_b16_c2_ep5_batch4_2ctx", "transfer": "vit_b16_c2_ep2_batch4_cross_datasets"}},
+    "prograd": {"ProGrad": {"default": "vit_b16_ep10_batch4"}},
     "promptsrc": {
-        "PromptSRC": Configurations(
-            "vit_b16_c2_ep20_batch4_4+4ctx",
-            transfer="vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets",
-            fewshot="vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
-        )
+        "PromptSRC": {
+            "default": "vit_b16_c2_ep20_batch4_4+4ctx",
+            "transfer": "vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets",
+            "fewshot": "vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
+        }
     },
     "restore": {
-        "RESTORE_m": Configurations("vit_b16_c2_ep10_batch4", transfer="vit_b16_c2_ep4_batch4_cross_datasets"),
-        "RESTORE_p": Configurations("vit_b16_c4_ep10_batch4", transfer="vit_b16_c4_ep4_batch4_cross_datasets"),
+        "RESTORE_m": {"default": "vit_b16_c2_ep10_batch4", "transfer": "vit_b16_c2_ep4_batch4_cross_datasets"},
+        "RESTORE_p": {"default": "vit_b16_c4_ep10_batch4", "transfer": "vit_b16_c4_ep4_batch4_cross_datasets"},
     },
-    "vpt": {"VPT": Configurations("vit_b16_c8_ep5_batch4_8ctx")},
-    "zsclip": {"ZeroshotCLIP": Configurations("vit_b16"), "ZeroshotCLIP2": Configurations("vit_b16")},
+    "vpt": {"VPT": {"default": "vit_b16_c8_ep5_batch4_8ctx"}},
+    "zsclip": {"ZeroshotCLIP": {"default": "vit_b16"}, "ZeroshotCLIP2": {"default": "vit_b16"}},
 }
 
 
@@ -118,39 +91,38 @@ class Script:
 
     def base2new_test(self, *arguments: str) -> None:
         """[DATASET] [SEED] [KEY VALUE ...]: evaluate that training on the other half of the classes."""
-        setting = self.setting(*(arguments or ["emojinet"]))
+        setting = self.setting(*arguments)
         self.evaluate(TEST_NEW, setting, setting.directory(TRAIN_BASE))
 
     def fewshot(self, *arguments: str) -> None:
         """[DATASET] [SEED] [KEY VALUE ...]: train and test on all classes, for every number of shots in SHOTS."""
         for shots in self.environment.get("SHOTS", "1 2 4 8 16").split():
-            setting = self.setting(*(arguments or ["emojinet"]), shots=shots, protocol="fewshot")
-            self.train(TRAIN_ALL, setting, f"{self.trainer}, {setting.dataset}, {shots} shots, seed {setting.seed}")
+            setting = self.setting(*arguments, shots=shots, protocol="fewshot")
+            title = f"{self.trainer}, {setting.dataset}, {shots} shots, seed {setting.seed}"
+            self.train(protocols.TRAIN_ALL, setting, title)
 
     def xd_train(self, *arguments: str) -> None:
         """[DATASET] [SEED] [KEY VALUE ...]: train on all classes of a source data set, SOURCE or imagenet."""
         source = self.environment.get("SOURCE", "imagenet")
-        self.train(TRAIN_SOURCE, self.setting(*(arguments or [source]), protocol="transfer"))
+        self.train(protocols.TRAIN_SOURCE, self.setting(*(arguments or [source]), protocol="transfer"))
 
     def xd_test(self, *arguments: str) -> None:
         """DATASET [SEED] [KEY VALUE ...]: evaluate that training on another data set."""
         if not arguments:
-            raise ValueError(
-                "the arguments are DATASET [SEED]: the data set to evaluate on what SOURCE (imagenet) trained"
-            )
+            raise ValueError("the arguments are DATASET [SEED]: what to evaluate the training on SOURCE (imagenet) on")
         setting = self.setting(*arguments, protocol="transfer")
-        source = self.environment.get("SOURCE", default_source(setting.dataset))
-        self.evaluate(TEST_TARGET, setting, replace(setting, dataset=source).directory(TRAIN_SOURCE))
+        source = replace(setting, dataset=self.environment.get("SOURCE", protocols.default_source(setting.dataset)))
+        self.evaluate(protocols.TEST_TARGET, setting, source.directory(protocols.TRAIN_SOURCE))
 
     def zero_shot_base2new(self, dataset: str = "emojinet", *options: str, quiet: bool = False) -> None:
         """[DATASET] [KEY VALUE ...]: evaluate on either half of the classes what learns nothing."""
-        for step in (ZERO_SHOT_BASE, ZERO_SHOT_NEW):
+        for step in (protocols.ZERO_SHOT_BASE, protocols.ZERO_SHOT_NEW):
             title = f"test  {self.trainer}, {step.subset} classes" if quiet else ""
             self.evaluate(step, self.setting(dataset, "1", *options), title=title)
 
     def zero_shot(self, dataset: str = "emojinet", *options: str) -> None:
         """[DATASET] [KEY VALUE ...]: evaluate on all classes what learns nothing."""
-        self.evaluate(ZERO_SHOT_ALL, self.setting(dataset, "1", *options))
+        self.evaluate(protocols.ZERO_SHOT_ALL, self.setting(dataset, "1", *options))
 
     def sweep(self, dataset: str = "emojinet", *options: str) -> None:
         """[DATASET] [KEY VALUE ...]: SEEDS (1 2 3) by EPOCHS (a list; else the yaml's), then the mean over seeds.
@@ -197,15 +169,20 @@ class Script:
     # ---- what they share ----
 
     def setting(
-        self, dataset: str, seed: str = "1", *options: str, shots: str | None = None, protocol: str = "default"
+        self,
+        dataset: str = "emojinet",
+        seed: str = "1",
+        *options: str,
+        shots: str | None = None,
+        protocol: str = "default",
     ) -> Setting:
         """The setting that arguments and environment ask for. Raises ValueError with what is missing."""
         config = self.environment.get("CFG")
         if not config and is_embedded(dataset):
-            config = EMBEDDED_CONFIG
+            config = protocols.EMBEDDED_CONFIG
         elif not config and self.trainer in self.defaults:
             known = self.defaults[self.trainer]
-            config = getattr(known, protocol) or known.default
+            config = known.get(protocol, known["default"])
         if not config:
             there = ", ".join(sorted(file.name for file in Path("configs/trainers", self.trainer).glob("*.yaml")))
             raise ValueError(f"set CFG to the configuration of {self.trainer}, one of: {there}")
@@ -221,7 +198,7 @@ class Script:
         epochs = self.number("EPOCHS")
         return Setting(
             output=self.output,
-            root=data_root(self.root, dataset),
+            root=protocols.data_root(self.root, dataset),
             trainer=self.trainer,
             config=config_name(config, epochs),
             config_file=f"configs/trainers/{self.trainer}/{config}.yaml",
@@ -296,7 +273,7 @@ class Commands:
     def run(self, command: list[str], quiet: bool) -> int:
         """The command's exit code, 128 + n after signal n."""
         if self._stopping:
-            return STOPPED
+            return RESUMABLE
         output = subprocess.DEVNULL if quiet else None
         self._running = subprocess.Popen(tied_to_parent(command), stdin=subprocess.DEVNULL, stdout=output)
         if self._stopping:  # the signal came while it was started

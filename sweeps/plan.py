@@ -222,7 +222,7 @@ def dataset_file(name: str) -> tuple[str, Path]:
 
 
 def existing(path: Path) -> Path:
-    """`path`, absolute unless it lies in the repository. Raises FileNotFoundError."""
+    """`path`, absolute. Raises FileNotFoundError."""
     path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path} (a name that ends in .yaml is a file's).")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -44,22 +45,17 @@ class Task:
         from submitit.helpers import DelayedSubmission
 
         self._runner.stop()
-        while self._worker.is_alive():
+        while not self._work.done():
             time.sleep(TICK_SECONDS)
         return DelayedSubmission(Task(self.run, self.python, self.retries, self.log))
 
     def _perform(self) -> Outcome:
-        """The run in a thread, so that signals are heard meanwhile."""
-        outcomes: list[Outcome] = []
-
-        def work() -> None:
-            outcomes.append(self._runner.perform(self.run, environment_of(self.run), Path(self.log)))
-
-        self._worker = threading.Thread(target=work)
-        self._worker.start()
-        while self._worker.is_alive():
-            time.sleep(TICK_SECONDS)
-        return outcomes[0] if outcomes else Outcome("broken", lines=("the job's own thread broke; see its log",))
+        """The run, in a thread, so that signals are heard meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            self._work = pool.submit(self._runner.perform, self.run, environment_of(self.run), Path(self.log))
+            while not self._work.done():
+                time.sleep(TICK_SECONDS)
+        return self._work.result()
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         """SIGTERM: have the run save and end."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datasets.base import SplitDataset
+from datasets.base import SplitDataset, sample_counts
 from datasets.fewshot import match, read_pickle
 from datasets.files import first_few, is_image
 from datasets.prepare.catalogue import opened
@@ -150,7 +150,7 @@ def check_samples(dataset: Any, parts: Parts, report: Report) -> None:
         shots = re.fullmatch(r"shot_(\d{1,9})-seed_-?\d+\.pkl", path.name)
         try:
             if shots:
-                match(read_pickle(path), drawn, int(shots[1]), path, dataset.images)
+                match(read_pickle(path), drawn, sample_counts(int(shots[1])), path, dataset.images)
         except ValueError as error:
             report.problems.append(str(error))
 

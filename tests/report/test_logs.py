@@ -1,5 +1,7 @@
 """Trees of logs as CoOp, MaPLe and PromptSRC leave them, read beside our own records."""
 
+import os
+
 import pytest
 
 from report.records import read_records
@@ -149,13 +151,15 @@ def test_a_training_that_is_not_over_has_no_result(log, put, output):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda file: (file.unlink(), file.mkdir()), "log.txt cannot be read"),
+        (lambda file: (file.unlink(), file.mkdir()), "log.txt is left out: it is no file"),
+        (lambda file: (file.unlink(), os.mkfifo(file)), "log.txt is left out: it is no file"),
         (
             lambda file: file.write_text(file.read_text().replace("95.1%", "1e999%")),
-            "log.txt has an impossible accuracy",
+            "accuracy 1e999%, which is no number",
         ),
-        (lambda file: file.write_text(file.read_text().replace("95.1%", "951%")), "log.txt has an impossible accuracy"),
-        (lambda file: file.write_text(file.read_text().replace("95.1%", "..%").replace("1.0%", "..%")), ""),
+        (lambda file: file.write_text(file.read_text().replace("95.1%", "..%")), "accuracy ..%, which is no number"),
+        (lambda file: file.write_text(file.read_text().replace("95.1%", "nan%")), "accuracy nan%, which is no number"),
+        (lambda file: file.write_text(file.read_text().replace("95.1%", "951%")), "951.0%, which is impossible"),
         (lambda file: file.write_text("a" * 50_000_000), ""),
     ],
 )

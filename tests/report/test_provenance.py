@@ -13,10 +13,11 @@ from report.records import read_records
 def own(put):
     """own("CoOp", "base", 1, 60.0, root="/data/pets"): a run on one's own images; keywords replace its keys."""
 
-    def write(trainer, subset, seed, accuracy, root, kind="ImageFolder", place=None, settings=None, **more):
-        data = {"ROOT": root} | (settings or {})
+    def write(trainer, subset, seed, accuracy, root, kind="ImageFolder", label=None, place=None, settings=None, **more):
+        data = {"NAME": kind, "ROOT": root} | (settings or {})
         run = put(trainer, subset, seed, accuracy, place or f"{kind}{root}".replace("/", "-"), **more)
-        record = json.loads((run / "metrics.json").read_text()) | {"dataset": kind, "config": {"DATASET": data}}
+        record = json.loads((run / "metrics.json").read_text()) | {"dataset": label or kind}
+        record["config"] = {"DATASET": data}
         (run / "metrics.json").write_text(json.dumps(record))
         return run
 
@@ -30,9 +31,10 @@ def both(own, accuracy, root, **more):
             own(trainer, subset, 1, accuracy, root, **more)
 
 
-def test_two_data_sets_of_ones_own_are_two(own, output, show, cells):
-    both(own, 80.0, "/data/pets/")
-    both(own, 40.0, "/data/cars")
+@pytest.mark.parametrize("labels", [(None, None), ("pets", "cars")])  # records before DATASET.LABEL, and since
+def test_two_data_sets_of_ones_own_are_two(own, output, show, cells, labels):
+    both(own, 80.0, "/data/pets/", label=labels[0])
+    both(own, 40.0, "/data/cars", label=labels[1])
     average, cars, pets = cells(show("tables", output)[1])
     assert average[1] == ["zero-shot CLIP", "60.0 *", "60.0 *", "60.0 *", "1"]
     assert cars[0][0] == "cars" and [row[1] for row in cars[1:]] == ["40.0 *"] * 2
@@ -79,6 +81,7 @@ def test_the_page_and_the_figures_tell_them_apart(own, output, show, tmp_path):
     ("one", "other"),
     [
         ({"root": "/a/pets"}, {"root": "/b/pets"}),
+        ({"root": "/a/pets", "label": "pets"}, {"root": "/b/pets", "label": "pets"}),
         ({"root": "/a/pets", "kind": "ImageList"}, {"root": "/b/pets"}),
         (
             {"root": "/a", "settings": {"LABEL": "my"}, "total": 9},
@@ -104,13 +107,22 @@ def test_one_label_joins_folders_that_hold_the_same(own, output, show, cells):
     assert cells(out)[0][1][:2] == ["CoOp", "60.5 ± 0.5"] and err == ""
 
 
-def test_transfer_between_data_sets_of_ones_own(own, output, show, cells):
-    training = own("CoOp", "all", 1, 70.0, "/data/pets", mode="train")
-    given = {"mode": "eval", "source_dataset": "ImageFolder", "checkpoint": {"directory": str(training)}}
-    own("CoOp", "all", 1, 50.0, "/data/cars", protocol="fewshot", **given)  # as a388d58 recorded it
-    own("CoOp", "all", 1, 71.0, "/data/pets", protocol="fewshot", name="again", **given | {"experiment": "CoOp-vit"})
-    _, out, err = show("tables", output)
-    assert "trained on pets" in out and err == ""
+@pytest.mark.parametrize(
+    ("one", "other", "named", "recorded"),
+    [
+        (("/data/pets", None), ("/data/cars", None), "pets", "fewshot"),  # as a388d58 recorded it
+        (("/data/pets", "pets"), ("/data/cars", "cars"), "pets", "cross_dataset"),
+        (("/a/pets", "pets"), ("/b/pets", "pets"), "pets (/a/pets)", "fewshot"),
+    ],
+)
+def test_transfer_between_data_sets_of_ones_own(own, output, show, cells, one, other, named, recorded):
+    training = own("CoOp", "all", 1, 70.0, one[0], label=one[1], mode="train")
+    given = {"mode": "eval", "source_dataset": one[1] or "ImageFolder", "checkpoint": {"directory": str(training)}}
+    own("CoOp", "all", 1, 50.0, other[0], label=other[1], protocol=recorded, **given)
+    given |= {"experiment": "CoOp-vit", "name": "again"}
+    own("CoOp", "all", 1, 71.0, one[0], label=one[1], protocol="fewshot", **given)
+    out = show("tables", output)[1]
+    assert f"trained on {named}" in out
     assert cells(out)[0][1] == ["CoOp", "71.0", "50.0", "50.0", "1"]
 
 

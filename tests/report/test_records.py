@@ -115,6 +115,16 @@ def test_an_empty_tree_gets_a_sentence(output, show, tmp_path, command):
     assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.parametrize("shell", ["{} >&-", "{} | head -1 >&2", "PYTHONIOENCODING=ascii {} >&2"])
+def test_no_output_is_no_reason_to_break(put, output, shell):
+    for seed in range(3):
+        put("CoOp", "base", seed, 60.0 + seed)
+    command = shell.format(f"{sys.executable} -m report tables {output}")
+    root = Path(__file__).parents[2]
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0 and "rror" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "foreign"),
     [

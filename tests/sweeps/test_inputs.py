@@ -69,9 +69,12 @@ def test_every_data_set_that_cannot_be_used_is_named(own, tmp_path):
 
 
 def test_images_that_a_list_names_and_are_not_there(own, tmp_path):
-    entries = [[f"{name}/0.jpg", label, name] for label, name in enumerate(CLASSES)]
     (tmp_path / "dtd/images").mkdir(parents=True)
-    split = json.dumps({"train": entries, "val": entries, "test": entries})
+    parts = {part: f"{number}.jpg" for number, part in enumerate(("train", "val", "test"))}
+    entries = {
+        part: [[f"{name}/{image}", label, name] for label, name in enumerate(CLASSES)] for part, image in parts.items()
+    }
+    split = json.dumps(entries)
     (tmp_path / "dtd/split_zhou_DescribableTextures.json").write_text(split)
     own.spec.write_text("{trainer: CoOp, config: emojiclip, dataset: dtd, name: own}")
     assert refused(own("--root", str(tmp_path)), f"there is no {tmp_path}/dtd/images/cat/0.jpg")
