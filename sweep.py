@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from promptclip.common.console import steady_streams
 from promptclip.common.names import require
 from runs.command_line import RESUMABLE
 
@@ -53,7 +54,12 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 def main(argv: list[str] | None = None) -> int:
     """Do the sweep; returns the exit code."""
-    args = build_parser().parse_intermixed_args(argv)
+    with steady_streams():
+        return attempt(build_parser().parse_intermixed_args(argv))
+
+
+def attempt(args: argparse.Namespace) -> int:
+    """Do the sweep that `args` describe, or say why not; returns the exit code."""
     try:
         require("torch", "clip", "dassl", "yacs", "tabulate", "rich")
         from sweeps.session import Session  # only now: it imports what `require` looked for

@@ -8,12 +8,13 @@ import math
 import os
 import random
 import stat
-import unicodedata
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import unescape
 from itertools import count
 from pathlib import Path
 
+import ftfy
 from dassl.data.datasets import Datum
 
 from datasets.files import first_few, list_folders, list_images, read_json, shorten
@@ -126,7 +127,7 @@ def check_names(parts: Parts, where: str) -> None:
     labels: dict[str, int] = {}
     names = {item.label: item.classname for items in parts.values() for item in items}
     for label, name in names.items():
-        read = " ".join(unicodedata.normalize("NFC", name).replace("_", " ").lower().split())
+        read = " ".join(unescape(unescape(ftfy.fix_text(name))).replace("_", " ").lower().split())
         if not read or not name.isascii() and name != name.encode(errors="replace").decode():
             raise ValueError(
                 f"{where} has the class name {ascii(name)}, which cannot be read as text; give it another."

@@ -13,6 +13,7 @@ import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import clip
 import torch
@@ -39,14 +40,28 @@ def load_clip(name: str) -> CLIP:
             ("EmojiCLIP"), or the path of OpenAI's TorchScript archive or of a state dict.
 
     Raises:
-        ValueError: no such name or file, or the file does not hold CLIP's weights.
+        ValueError: no such name or file, or the file does not hold CLIP's weights, or holds broken ones.
         ConnectionError: a named model could not be downloaded.
     """
     with torch.random.fork_rng(devices=[]):  # clip draws random weights first; a run's own randomness starts after
         model = _named(name) if name in clip.available_models() else _from_file(_path(name))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    broken = [key for key, value in model.state_dict().items() if not value.isfinite().all()]
+    if broken:  # scores of such weights can be finite all the same, and of no meaning
+        raise ValueError(
+            f"The weights of {name} hold infinite or NaN values in {broken[0]}; download or copy them again."
+        )
     return model.float().eval()
+
+
+def weights_digest(model: CLIP) -> str:
+    """Eight hex digits that tell one CLIP's weights from another's, of its smaller tensors and in float32."""
+    digest = 0
+    for _, value in sorted(model.state_dict().items()):
+        if value.numel() < 100_000:
+            digest = crc32(value.detach().cpu().float().contiguous().numpy().tobytes(), digest)
+    return f"{digest:08x}"
 
 
 def _named(name: str) -> CLIP:

@@ -4,11 +4,9 @@ What was run is read from the log itself, which holds the whole configuration; a
 Accuracies have the one decimal that is printed there.
 """
 
-import math
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +70,11 @@ def read_result(log: Path, keyword: str, signals: tuple[str, ...]) -> float | No
         raise ValueError(f"{log} cannot be read ({error.strerror}); make it readable, or move its run away.") from error
     if found is None:
         return None
-    with suppress(ValueError):
-        if math.isfinite(float(found)):
-            return float(found)
-    raise ValueError(f"{log} says {keyword} {found}%, which is no number; repeat that run, or move its directory away.")
+    if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?", found) and 0 <= float(found) <= 100:
+        return float(found)
+    raise ValueError(
+        f"{log} says {keyword} {found}%, which is no number from 0 to 100; repeat that run, or move its directory away."
+    )
 
 
 def read_logs(output: Path) -> Iterator[dict[str, Any]]:
@@ -112,8 +111,6 @@ def read_run(run: Path, output: Path) -> dict[str, Any] | None:
     facts = by_path(run, output) | {name: value for name, value in configured.items() if value != ""}
     if found is None or not {"trainer", "dataset"} <= facts.keys():
         return None
-    if not 0 <= found[1] <= 100:
-        raise ValueError(f"{found[0]} says accuracy {found[1]}%, which is impossible.")
     loaded = re.search(r"^load_epoch: (\d{1,9})$", head, flags=re.MULTILINE)
     epoch = config.get("OPTIM.MAX_EPOCH") if training else int(loaded[1]) if loaded else None
     return {

@@ -5,7 +5,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from report.names import DATASETS, OWN_DATASETS, registered_name
@@ -13,8 +13,17 @@ from report.names import DATASETS, OWN_DATASETS, registered_name
 if TYPE_CHECKING:
     from report.records import RunRecord
 
-EVALUATED_WITH = ("INPUT.", "MODEL.BACKBONE.", "TEST.SPLIT")
+EVALUATED_WITH = (
+    "INPUT.SIZE",
+    "INPUT.INTERPOLATION",
+    "INPUT.PIXEL_",
+    "INPUT.TRANSFORMS",
+    "MODEL.BACKBONE.",
+    "TEST.SPLIT",
+)
 """Parts of the configuration by which two evaluations of one checkpoint can differ."""
+NOT_AUGMENTATION = ("normalize", "instance_norm")
+"""Those of INPUT.TRANSFORMS that test images go through too."""
 
 
 def settle(records: list["RunRecord"], output: Path) -> None:
@@ -164,4 +173,11 @@ def join_evaluations(trainings: dict["RunRecord", "RunRecord"]) -> None:
 def evaluates_as(record: "RunRecord", training: "RunRecord") -> bool:
     """Whether an evaluation read images as the training's own would have, as far as that is known."""
     both = [key for key in record.config.keys() & training.config.keys() if key.startswith(EVALUATED_WITH)]
-    return all(record.config[key] == training.config[key] for key in both)
+    return all(as_tested(key, record.config[key]) == as_tested(key, training.config[key]) for key in both)
+
+
+def as_tested(key: str, value: Any) -> Any:
+    """What of a setting concerns test images: of the transforms, those that are no augmentation."""
+    if key == "INPUT.TRANSFORMS" and isinstance(value, list | tuple | str):
+        return [name for name in NOT_AUGMENTATION if name in value]
+    return value

@@ -1,6 +1,5 @@
 """Find and check the records that runs left behind (`metrics.json`, schema 1 and 2)."""
 
-import json
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from promptclip.common.files import read_record_file
 from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
 from report import logs, provenance
@@ -23,8 +23,6 @@ KINDS = {
 REQUIRED = ("trainer", "dataset", "subsample_classes", "seed")
 ATTRIBUTES = {"subsample_classes": "subset", "source_dataset": "source"}
 """What `RunRecord` calls a key, where it is not the key."""
-LARGEST = 100_000_000
-"""Bytes of a record; one of ImageNet has some hundred thousand."""
 
 
 @dataclass(eq=False)
@@ -132,9 +130,7 @@ def read_record(file: Path) -> RunRecord | None:
 def read_json(file: Path) -> Any:
     """What `file` holds; None if it is no JSON or too large for a record."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST:
-            return None
-        return printable(json.loads(file.read_text(encoding="utf-8")))
+        return printable(read_record_file(file)) if file.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -27,19 +27,33 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; {hint}--help lists all options.\n")
 
 
+class NotEmpty(argparse.Action):
+    """Refuses what a shell's variable that is not set gives: the default would be taken without a word."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, value: Any, option: str | None = None) -> None:
+        """Keep the value."""
+        if not value.strip():
+            parser.error(f"{option} is empty: give it a value, or leave it out")
+        setattr(namespace, self.dest, value)
+
+
 def build_parser(description: str) -> argparse.ArgumentParser:
     """CoOp's command line, all of it."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     path = os.path.expanduser
     parser.add_argument("--root", default="", help="directory that holds the data sets")
-    parser.add_argument("--output-dir", default="", help="directory of this run")
-    parser.add_argument("--resume", default="", help="directory of checkpoints to resume from, if not --output-dir")
+    parser.add_argument("--output-dir", action=NotEmpty, default="", help="directory of this run")
+    parser.add_argument(
+        "--resume", action=NotEmpty, default="", help="directory of checkpoints to resume from, if not --output-dir"
+    )
     parser.add_argument("--seed", type=int, default=None, help="0 or more fixes all random numbers; -1 fixes none")
     parser.add_argument("--source-domains", nargs="+", help="source domains, for domain generalisation")
     parser.add_argument("--target-domains", nargs="+", help="target domains, for domain generalisation")
     parser.add_argument("--transforms", nargs="+", help="data augmentation, in place of the yaml's")
-    parser.add_argument("--config-file", type=path, default="", help="yaml file of the method")
-    parser.add_argument("--dataset-config-file", type=path, default="", help="yaml file of the data set")
+    parser.add_argument("--config-file", type=path, action=NotEmpty, default="", help="yaml file of the method")
+    parser.add_argument(
+        "--dataset-config-file", type=path, action=NotEmpty, default="", help="yaml file of the data set"
+    )
     parser.add_argument("--trainer", default="", help="registered name of the method")
     parser.add_argument("--backbone", default="", help="CLIP's name for a model, EmojiCLIP, or a weights file")
     parser.add_argument("--head", default="", help="name of the head (no method here has one)")

@@ -86,6 +86,8 @@ LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INP
 CHOICES = {
     "DATASET.SUBSAMPLE_CLASSES": SUBSETS,
     "MODEL.CHECKPOINTING": CHECKPOINTING,
+    "DATALOADER.TEST.SAMPLER": ("SequentialSampler", "RandomSampler"),  # the others leave images out or repeat some
+    "TRAIN.COUNT_ITER": ("train_x", "train_u", "smaller_one"),
     "TEST.SPLIT": ("test", "val"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
 }
@@ -199,6 +201,10 @@ def merge_mapping(cfg: CfgNode, content: Mapping, source: str, prefix: str = "")
     """Set every leaf of a nested mapping; `source` says in error messages where it stood."""
     for name, value in content.items():
         key = f"{prefix}{name}"
+        if "." in str(name):  # it could stand a second time, in its section
+            raise ValueError(
+                f"{key} in {source} must be written as sections: {str(name).split('.')[0]}: with the rest below."
+            )
         if isinstance(value, Mapping):
             merge_mapping(cfg, value, source, f"{key}.")
         elif value is None and key in sections(cfg):
@@ -225,6 +231,8 @@ def set_key(cfg: CfgNode, key: str, value: Any, source: str) -> None:
         raise ValueError(f"{key} in {source} is a section, not a value; set one of {within(leaves, key)}.")
     if key not in leaves:
         raise KeyError(f"In {source}: {unknown_key(key, leaves)}")
+    if value is None or (value == "None" and not isinstance(leaves[key], str)):  # yacs would take it for any type
+        raise ValueError(f"{key} in {source} has no value; give it one such as {leaves[key]!r}, or leave it out.")
     if not is_text(value):
         raise ValueError(f"{key} in {source} is {value!r}, which is no text in UTF-8; rename what it names.")
     if key in PATHS and isinstance(value, str):

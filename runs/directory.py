@@ -47,7 +47,7 @@ class RunDirectory:
                 self.lock.release()
                 return
             if self.stored != nested(cfg):
-                write_config(keep_origin(cfg, self.stored), self.path)
+                write_config(keep_origin(cfg, self.stored if checkpoints_in(self.path) else None), self.path)
             self.record |= {"versions": versions(), "git_commit": git_commit()}
             write_record(self.record, self.path)
         except BaseException:

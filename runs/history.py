@@ -7,7 +7,7 @@ from typing import Any
 
 from dassl.utils import MetricMeter
 
-from promptclip.common.files import write_atomically
+from promptclip.common.files import read_record_file, write_atomically
 from promptclip.shift import FeatureShift
 from runs.directory import RunDirectory
 from runs.evaluation import AT_ONCE, measure_shift, measures_shift, spread, tower_statistics
@@ -123,9 +123,9 @@ def read_history(path: Path, resumed: str = "") -> list[dict[str, Any]]:
     if path is None:
         return []
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_record_file(path)
         if all(is_number(entry[key]) for entry in entries for key in NUMBERS):
             return entries
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         pass
     raise ValueError(f"{path} is damaged; delete it, and the run resumes without the epochs before.")

@@ -12,7 +12,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from promptclip.common.files import write_atomically
+from promptclip.common.files import read_record_file, write_atomically
 from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
 from runs.config import data_label, default_config, trainer_defaults
@@ -184,8 +184,8 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # not UTF-8 or not JSON
+        content = read_record_file(path)
+    except ValueError:  # not UTF-8 or not JSON
         content = None
     if not isinstance(content, dict) or not is_plausible(content):
         raise ValueError(f"{path} is damaged; delete it to have the run finished again.")

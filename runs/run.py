@@ -11,7 +11,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 from runs.config import build_config, check_names, check_places, check_trainer, check_values
-from runs.directory import RunDirectory
+from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
@@ -37,6 +37,12 @@ class Run:
         check_places(self.cfg)
         if args.load_epoch is not None and not args.model_dir:
             raise ValueError("--load-epoch needs --model-dir, the output directory of the training.")
+        origin = Path(self.cfg.RESUME) if self.cfg.RESUME and not args.eval_only else None
+        if origin and not checkpoints_in(Path(self.cfg.OUTPUT_DIR)) and not checkpoints_in(origin):
+            raise ValueError(
+                f"RESUME (--resume) is {origin}, which holds no checkpoint; name the output directory of a training, "
+                "or leave it out to begin anew."
+            )
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
         self.directory = RunDirectory(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
         self.finished = self.directory.finished

@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from promptclip.common.console import steady_streams
 from promptclip.common.names import require
 from runs import protocols
 from runs.child import tied_to_parent
@@ -317,12 +318,13 @@ def last_epoch(directory: str, config_file: str) -> int:
 def main(argv: list[str]) -> int:
     """Do what a script was called for; the exit code."""
     caller, folder, name, *arguments = argv
-    try:
-        require("torch", "torchvision", "clip", "dassl", "yacs", "tabulate")
-        getattr(Script(caller, folder, os.environ), name)(*arguments)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with steady_streams():
+        try:
+            require("torch", "torchvision", "clip", "dassl", "yacs", "tabulate")
+            getattr(Script(caller, folder, os.environ), name)(*arguments)
+        except (ValueError, OSError, ImportError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     return 0
 
 

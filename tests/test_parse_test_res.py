@@ -138,7 +138,7 @@ def test_a_run_under_way_is_told_apart_from_an_empty_tree(tmp_path, capsys):
     assert code == 2 and "come to a result yet" in err
 
 
-@pytest.mark.parametrize("broken", ["1e999", "nan", "-inf", "1e", "8..0"])
+@pytest.mark.parametrize("broken", ["1e999", "nan", "-inf", "1e", "8..0", "-5", "500", "1_0", "\u0661\u0662"])
 def test_a_number_that_is_none_is_no_result(tmp_path, capsys, broken):
     """Nor is the one before it in the log, which was another evaluation's."""
     write_log(tmp_path / "seed1", 65.0)
@@ -146,8 +146,8 @@ def test_a_number_that_is_none_is_no_result(tmp_path, capsys, broken):
     code, out, err = run(capsys, tmp_path, "--test-log")
     assert code == 2 and "+-" not in out
     assert err == (
-        f"error: {tmp_path}/seed2/log.txt says accuracy {broken}%, which is no number; repeat that run, or move its "
-        "directory away.\n"
+        f"error: {tmp_path}/seed2/log.txt says accuracy {broken}%, which is no number from 0 to 100; repeat that "
+        "run, or move its directory away.\n"
     )
 
 

@@ -643,6 +643,26 @@ def test_a_repeated_section_of_a_yaml_file(tmp_path, command, capsys):
     assert "OPTIM stands in line 1 and again in line 4" in err and "linear.yaml" in err
 
 
+def test_what_a_yaml_file_leaves_empty_or_writes_with_dots(tmp_path, command, capsys):
+    (tmp_path / "linear.yaml").write_text("OPTIM:\n  LR:\n")
+    assert "OPTIM.LR" in (err := refused(capsys, command)) and "has no value" in err
+    (tmp_path / "linear.yaml").write_text("OPTIM: {LR: 0.1}\nOPTIM.LR: 0.2\n")
+    assert "OPTIM.LR" in (err := refused(capsys, command)) and "must be written as sections: OPTIM:" in err
+
+
+def test_a_place_to_resume_from_that_holds_nothing(tmp_path, command, capsys):
+    assert "holds no checkpoint" in refused(capsys, [*command, "RESUME", str(tmp_path / "nowhere")])
+    assert not (tmp_path / "out").exists()
+    assert run(capsys, command)[0] == 0
+
+
+@pytest.mark.parametrize("flag", ["--output-dir", "--resume", "--config-file", "--dataset-config-file"])
+def test_a_flag_whose_shell_variable_is_not_set(command, capsys, flag):
+    with pytest.raises(SystemExit) as left:
+        train.main([flag, "", *command])
+    assert left.value.code == 2 and f"{flag} is empty" in capsys.readouterr().err
+
+
 def test_an_output_directory_without_a_name(tmp_path, command, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())

@@ -10,8 +10,10 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
+from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
 from promptclip.learner import PromptLearner
+from promptclip.load import backbone_names
 from trainers.method import Method, Options
 
 # The reference implementations' names for what they learn, and ours. {n}: a block, of which ours count the deep ones.
@@ -84,7 +86,7 @@ def find(directory: Path, folder: str, epoch: int | None) -> Path:
 
 
 def read(
-    path: Path, method: Method, options: Options, learner: PromptLearner, backbone: str
+    path: Path, method: Method, options: Options, learner: PromptLearner, backbone: dict[str, str]
 ) -> tuple[dict[str, Tensor], Any]:
     """What `learner` loads from the checkpoint at `path`, and its epoch.
 
@@ -92,26 +94,28 @@ def read(
         path: the checkpoint's file.
         method, options: the run's.
         learner: the module to load into.
-        backbone: the run's backbone, for the sentence that says that nothing fits.
+        backbone: `name` and `digest` of the run's backbone.
 
     Raises:
-        ValueError: the checkpoint was trained with an option of another value, does not fit, or is not finite.
+        ValueError: the checkpoint was trained on another backbone or with an option of another value, does not fit, or
+            is not finite.
     """
     checkpoint = load_checkpoint(str(path))
     state = checkpoint.get("state_dict", checkpoint)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise ValueError(f"The checkpoint {path} holds no weights by name (state_dict); save or download it again.")
-    odd = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    odd = [key for key, value in state.items() if not _is_plain(value)]
     if odd:
-        raise ValueError(f"The checkpoint {path} holds {odd[0]}, which is no tensor; save or download it again.")
+        raise ValueError(f"The checkpoint {path} holds {odd[0]}, which is no plain tensor; save or download it again.")
     _refuse_other_options(path, checkpoint, state, method, options)
+    _refuse_other_backbone(path, checkpoint, backbone)
     part = learned_part(state, learner, method.unused)
     reason = mismatch(part, learner)
     if reason:
         owner = _owner(state)
         whose = f" and looks like {owner}'s" if owner and owner != method.name else ""
         raise ValueError(
-            f"The checkpoint {path} does not fit {method.name} on {backbone}: {reason}{whose}. "
+            f"The checkpoint {path} does not fit {method.name} on {backbone['name']}: {reason}{whose}. "
             "Use the trainer, backbone and context length it was trained with."
         )
     broken = [key for key, value in part.items() if not value.isfinite().all()]
@@ -121,6 +125,11 @@ def read(
             "earlier epoch, or train again."
         )
     return part, checkpoint.get("epoch", "unknown")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that holds all its numbers: not sparse, not quantised, not without content."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not (value.is_quantized or value.is_meta)
 
 
 def _refuse_other_options(
@@ -136,23 +145,53 @@ def _refuse_other_options(
             )
 
 
+def _refuse_other_backbone(path: Path, checkpoint: dict[str, Any], backbone: dict[str, str]) -> None:
+    """Raise ValueError if the checkpoint, or config.yaml beside it, says it was trained on another backbone.
+
+    ViT-B/16 and ViT-B/32 have prompts of the same shapes, which would be loaded and mean nothing.
+    """
+    trained = checkpoint.get("backbone")
+    if not isinstance(trained, dict):  # of an earlier version: names tell, paths do not
+        trained = {"name": _config_beside(path).get("MODEL.BACKBONE.NAME")}
+        if not {trained["name"], backbone["name"]} <= set(backbone_names()):
+            return
+    key = "digest" if "digest" in trained else "name"
+    if trained.get(key) != backbone[key]:
+        theirs, ours = (
+            " ".join(str(one[part]) for part in dict.fromkeys(("name", key)) if part in one)
+            for one in (trained, backbone)
+        )
+        raise ValueError(
+            f"The checkpoint {path} was trained on the backbone {theirs}, and this run has {ours}, which is another "
+            "one: set MODEL.BACKBONE.NAME to what it was trained on."
+        )
+
+
 def trained_options(path: Path, checkpoint: dict[str, Any], state: dict[str, Tensor], method: Method) -> dict[str, Any]:
     """The decisive options a checkpoint was trained with, as far as it, its names, or config.yaml beside it say."""
     if checkpoint.get("method") == method.name and isinstance(checkpoint.get("options"), dict):
         said = checkpoint["options"]
     else:
-        said = _configured(path.parent.parent / "config.yaml", method) | method.recognise(state)
+        said = _configured(path, method) | method.recognise(state)
     decisive = {name for name, option in method.options.items() if option.decides_test}
     return {name: value for name, value in said.items() if name in decisive}
 
 
 def _configured(path: Path, method: Method) -> dict[str, Any]:
-    """The method's options in a run's config.yaml; none where there is no readable one of this method."""
-    try:
-        trainer = read_yaml(path)["TRAINER"]
-        return dict(trainer[method.node]) if trainer["NAME"] == method.name else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    """The method's options in the config.yaml beside a checkpoint; none where that is not of this method."""
+    config, node = _config_beside(path), f"TRAINER.{method.node}."
+    if config.get("TRAINER.NAME") != method.name:
         return {}
+    return {key.removeprefix(node): value for key, value in config.items() if key.startswith(node)}
+
+
+def _config_beside(path: Path) -> dict[str, Any]:
+    """The flattened config.yaml of the run that a checkpoint lies in; {} where there is no readable one."""
+    try:
+        config = read_yaml(path.parent.parent / "config.yaml")
+    except (OSError, ValueError):
+        return {}
+    return flatten(config) if isinstance(config, dict) else {}
 
 
 def learned_part(state: dict[str, Tensor], learner: PromptLearner, unused: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -188,6 +227,9 @@ def mismatch(part: dict[str, Tensor], learner: torch.nn.Module) -> str:
     if shapes:
         key = shapes[0]
         return f"its {key} is {tuple(part[key].shape)} where this run has {tuple(wanted[key].shape)}"
+    kinds = [key for key in wanted if part[key].is_floating_point() != wanted[key].is_floating_point()]
+    if kinds:
+        return f"its {kinds[0]} holds {part[kinds[0]].dtype}, which would be rounded to {wanted[kinds[0]].dtype}"
     return ""
 
 

@@ -10,7 +10,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from yacs.config import CfgNode
 
-from promptclip.load import load_clip
+from promptclip.load import load_clip, weights_digest
 from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
@@ -83,6 +83,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         name = cfg.MODEL.BACKBONE.NAME
         print(f"Loading CLIP (backbone: {name})")
         self.backbone = load_clip(name)
+        self.backbone_digest = weights_digest(self.backbone)
         size = self.backbone.visual.input_resolution
         if tuple(cfg.INPUT.SIZE) != (size, size):
             raise ValueError(
@@ -291,9 +292,23 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 
     def checkpoint_extras(self) -> dict[str, Any]:
-        """What a checkpoint says of itself: its method, and the options that decide what a trained model computes."""
+        """What a checkpoint says of itself: its method, backbone, and the options that decide what it computes."""
         decisive = {name: self.options[name] for name, option in self.method.options.items() if option.decides_test}
-        return {"method": self.method.name, "options": decisive}
+        return {"method": self.method.name, "options": decisive, "backbone": self.backbone_identity}
+
+    @property
+    def backbone_identity(self) -> dict[str, str]:
+        """What the backbone is called, and the digest of its weights."""
+        return {"name": self.cfg.MODEL.BACKBONE.NAME, "digest": self.backbone_digest}
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """As Dassl does; then refuse (ValueError) a checkpoint that `load_model` would refuse."""
+        epoch = super().resume_model_if_exist(directory)
+        folder = Path(directory, self.method.folder)
+        if (folder / "checkpoint").is_file():  # the engine has read it, so it names one
+            name = (folder / "checkpoint").read_text(encoding="utf-8").strip()
+            checkpoints.read(folder / name, self.method, self.options, self.learner, self.backbone_identity)
+        return epoch
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load what is learned from `directory`/<folder>/, ours or as the field's repositories publish it.
@@ -313,7 +328,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self._load(checkpoints.find(Path(directory), self.method.folder, epoch))
 
     def _load(self, path: Path) -> None:
-        state, epoch = checkpoints.read(path, self.method, self.options, self.learner, self.cfg.MODEL.BACKBONE.NAME)
+        state, epoch = checkpoints.read(path, self.method, self.options, self.learner, self.backbone_identity)
         print(f'Loading weights to {self.method.folder} from "{path}" (epoch = {epoch})')
         self.learner.load_state_dict(state)
         self._text_features = None

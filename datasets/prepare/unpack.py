@@ -1,5 +1,6 @@
 """Unpacking archives that nobody vouches for: nothing leaves the target folder, nothing is left half-made."""
 
+import errno
 import os
 import shutil
 import stat
@@ -45,7 +46,8 @@ def unpack(archive: Path, target: Path, strip: str = "") -> None:
             raise ValueError(f"{archive.name} holds no file in {strip or 'it'}; its publisher may have changed it.")
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, DAMAGED) or (isinstance(error, OSError) and error.errno is None):
+        misled = isinstance(error, OSError) and error.errno in (None, errno.EINVAL)  # to a place that no file has
+        if isinstance(error, DAMAGED) or misled:
             raise ValueError(f"{archive.name} is damaged ({error}); nothing was unpacked.") from error
         raise
 

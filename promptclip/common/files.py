@@ -89,6 +89,23 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link would have somebody's file over
 _held: dict[tuple[int, int, int], str] = {}  # (process, device, inode) of a locked file: its holder, in words
 
 
+LARGEST_RECORD = 10_000_000
+"""Bytes of a file that a run leaves about itself; one of ImageNet has some hundred thousand."""
+
+
+def read_record_file(path: Path) -> Any:
+    """What a JSON file that a run left holds; ValueError if it is none, or larger than such files are.
+
+    Brackets take thirty times their room in memory.
+    """
+    if path.stat().st_size > LARGEST_RECORD:
+        raise ValueError(f"{path} is larger than {LARGEST_RECORD:,} bytes, which no run's record is.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep for a run's record.") from None
+
+
 class InUse(ValueError):
     """Another process holds the lock. `holder` says which, in words."""
 

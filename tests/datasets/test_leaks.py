@@ -41,6 +41,9 @@ def listed(root, *rows):
         ("big_Cat", "Big  cat"),
         ("caf\u00e9", "cafe\u0301"),
         ("_cat", "cat"),
+        ("\ufb01sh", "fish"),
+        ("black &amp; white", "black & white"),
+        ("painter\u2019s brush", "painter's brush"),
     ],
 )
 def test_two_names_that_read_the_same(load, tmp_path, one, other):

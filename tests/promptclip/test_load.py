@@ -57,6 +57,17 @@ def test_a_state_dict_inside_a_checkpoint(tmp_path):
     check(load_clip(str(tmp_path / "model.pth.tar")))
 
 
+@pytest.mark.parametrize("key", ["logit_scale", "visual.conv1.weight", "token_embedding.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_broken_weights(tmp_path, key, value):
+    """With a scale of minus infinity all scores are 0, and the accuracy is that of a guess."""
+    state = {name: tensor.clone() for name, tensor in clip_state("tiny12").items()}
+    state[key].view(-1)[-1] = value
+    torch.save(state, tmp_path / "broken.pt")
+    with pytest.raises(ValueError, match=f"broken.pt hold infinite or NaN values in {key}"):
+        load_clip(str(tmp_path / "broken.pt"))
+
+
 def test_loading_leaves_the_random_numbers_alone(weights):
     torch.manual_seed(0)
     expected = torch.rand(3)

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import time
 import traceback
 import warnings
@@ -19,6 +20,7 @@ import pytest
 import recipe
 import small_run
 import torch
+from archives import tar_of, zip_of
 from dassl.data.datasets import Datum
 from dassl.engine import TrainerBase
 from dassl.utils import read_image
@@ -36,9 +38,13 @@ from datasets.imagenet import read_classnames
 from datasets.matlab import read_matlab
 from datasets.prepare.check import fault
 from datasets.prepare.show import tile
+from datasets.prepare.unpack import unpack
 from datasets.splits import PARTS, check_classes, check_images, check_names, read_split
 from promptclip import load_clip
+from report.logs import TRAINED, read_result, read_run
+from report.records import read_record as read_reports_record
 from runs.config import default_config, merge_file
+from runs.history import read_history
 from runs.record import read_config, read_record
 from train import sentence
 
@@ -169,20 +175,8 @@ def records(folder):
     return [folder / "config.yaml", folder / "metrics.json"]
 
 
-def read_run(path):
+def read_run_record(path):
     (read_config if path.suffix == ".yaml" else read_record)(path.parent)
-
-
-READERS = {
-    "checkpoint": (checkpoint, read_checkpoint),
-    "clip weights": (clip_files, lambda path: load_clip(str(path))),
-    "image": (images, lambda path: read_image(str(path))),
-    "split file": (split, read_a_split),
-    "few-shot cache": (cache, read_cache),
-    "class and image lists": (lists, read_list),
-    "yaml": (configs, read_yaml_config),
-    "record of a run": (records, read_run),
-}
 
 
 @pytest.fixture
@@ -199,14 +193,149 @@ def memory():
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
 
 
+def archives(folder):
+    files = {f"images/{n}.txt": b"content " * 40 for n in range(3)}
+    (folder / "set.zip").write_bytes(zip_of(files))
+    (folder / "set.tar.gz").write_bytes(tar_of(files))
+    (folder / "set.tar").write_bytes(tar_of(files, "w"))
+    return [folder / "set.zip", folder / "set.tar.gz", folder / "set.tar"]
+
+
+def read_archive(path):
+    """As `fetch` does; nothing may come to lie beside the target."""
+    target = path.parent / "unpacked" / "here"
+    try:
+        unpack(path, target)
+    finally:
+        written = {file.name for file in path.parent.iterdir() if file.suffix not in (".zip", ".gz", ".tar")}
+        assert written <= {"unpacked"} and {file.name for file in (path.parent / "unpacked").glob("*")} <= {"here"}
+        shutil.rmtree(path.parent / "unpacked", ignore_errors=True)
+
+
+def log(folder):
+    lines = ["eval_only: False", "model_dir: ", "** Config **", "***", "DATASET:", "  NAME: OxfordPets", "SEED: 1"]
+    lines += ["TRAINER:", "  NAME: CoOp", "Collecting env info", "epoch [1/1] batch [1/1] loss 1.0 (1.0)"]
+    lines += ["Finish training", "=> result", "* total: 6", "* accuracy: 50.0%", "* macro_f1: 40.0%"]
+    (folder / "log.txt").write_text("\n".join(lines) + "\n")
+    return [folder / "log.txt"]
+
+
+def read_log(path):
+    """As the report and parse_test_res.py do."""
+    read_result(path, "accuracy", TRAINED)
+    facts = read_run(path.parent, path.parent)
+    if facts is None:
+        raise ValueError(f"{path} has come to no result.")
+
+
+def report_records(folder):
+    record = {"schema": 3, "complete": True, "accuracy": 50.0, "trainer": "CoOp", "dataset": "OxfordPets", "seed": 1}
+    record |= {"mode": "train", "subsample_classes": "all", "shots": 4, "backbone": "ViT-B/16", "config": {"SEED": 1}}
+    (folder / "metrics.json").write_text(json.dumps(record | {"checkpoint": {"directory": "a", "epoch": 1}}))
+    (folder / "history.json").write_text(json.dumps([{"epoch": 1, "seconds": 1.0, "images_per_second": 2.0}] * 3))
+    return [folder / "metrics.json", folder / "history.json"]
+
+
+def read_reported(path):
+    """As the report does, which leaves a damaged record out and says so; and the history as a resumed run does."""
+    if path.name == "history.json":
+        read_history(path)
+    elif read_reports_record(path) is None:
+        raise ValueError(f"{path} is left out.")
+
+
+def shown(path):
+    """As `datasets.prepare` check and show do."""
+    fault(str(path))
+    tile(str(path))
+
+
+def odd_images(folder):
+    """Kinds that other programs write and few read."""
+    grey = Image.linear_gradient("L").resize((24, 20))
+    grey.convert("1").save(folder / "one-bit.png")
+    grey.convert("P").save(folder / "palette.gif")
+    grey.convert("CMYK").save(folder / "cmyk.tif", compression="tiff_lzw")
+    grey.convert("I").point(lambda value: value * 200).convert("I;16").save(folder / "16-bit.png")
+    grey.convert("RGB").save(folder / "progressive.jpg", progressive=True)
+    Image.merge("RGBA", [grey] * 4).save(folder / "transparent.png")
+    return sorted(folder.glob("*.*"))
+
+
+def matlab(folder):
+    from scipy.io import savemat
+
+    for compress in (False, True):
+        rows = np.empty((1, 2), dtype=[("class", object), ("fname", object)])
+        rows[0, 0], rows[0, 1] = (1, "00001.jpg"), (2, "00002.jpg")
+        names = np.array([["red fox", "owl"]], dtype=object)
+        values = {"labels": list(range(40)), "class_names": names, "annotations": rows}
+        savemat(folder / f"compressed-{compress}.mat", values, do_compression=compress)
+    return sorted(folder.glob("*.mat"))
+
+
+def mapping(folder):
+    (folder / "names.json").write_text(json.dumps({str(n): f"class {n}" for n in range(9)}))
+    return [folder / "names.json"]
+
+
+READERS = {
+    "checkpoint": (checkpoint, read_checkpoint),
+    "CLIP's weights": (clip_files, lambda path: load_clip(str(path))),
+    "image": (images, lambda path: read_image(str(path))),
+    "image, shown": (images, shown),
+    "image of another kind, shown": (odd_images, shown),
+    "split file": (split, read_a_split),
+    "few-shot sample": (cache, read_cache),
+    "class and image lists": (lists, read_list),
+    "class names": (mapping, read_mapping),
+    "MATLAB list": (
+        matlab,
+        lambda path: [read_matlab(path, name) for name in ("labels", "class_names", "annotations")],
+    ),
+    "archive": (archives, read_archive),
+    "yaml": (configs, read_yaml_config),
+    "record of a run": (records, read_run_record),
+    "record in a report": (report_records, read_reported),
+    "log": (log, read_log),
+}
+
+
+def in_child(work):
+    """What work() returns in a process of its own, which may take 1 GB on top of this one's, and its growth in MB."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            pages = int(Path("/proc/self/statm").read_text().split()[0]) if os.path.exists("/proc/self/statm") else 0
+            if pages:
+                resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30,) * 2)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            result = work()
+            result["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+        except BaseException:
+            result = {"error": traceback.format_exc()[-3000:]}
+        os.write(writer, json.dumps(result).encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        answer = file.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert answer, f"the process ended with {code}"
+    result = json.loads(answer)
+    assert "error" not in result, result["error"]
+    return result
+
+
 @pytest.mark.parametrize("name", READERS)
-def test_damaged_files(name, tmp_path, memory, capsys):
+def test_damaged_files(name, tmp_path, capsys):
+    """Each input in 10 s, all of a reader in little memory, and each is read or refused in one sentence."""
     make, read = READERS[name]
     files = make(tmp_path)
     whole = {path: path.read_bytes() for path in files}
     for path in files:
         read(path)  # what is damaged below is good before
-    tally = {"read": 0, "refused": 0}
+    tally = {"read": 0, "refused": 0, "slowest": 0.0}
 
     @settings(
         max_examples=small_run.count(50, 10_000),
@@ -217,10 +346,11 @@ def test_damaged_files(name, tmp_path, memory, capsys):
     )
     @given(harm=damage)
     def check(harm):
-        path = files[sum(tally.values()) % len(files)]
+        path = files[(tally["read"] + tally["refused"]) % len(files)]
         path.write_bytes(damaged(whole[path], harm))
+        started = time.perf_counter()
         try:
-            with at_most(30), warnings.catch_warnings():
+            with at_most(10), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 read(path)
             tally["read"] += 1
@@ -230,14 +360,23 @@ def test_damaged_files(name, tmp_path, memory, capsys):
             assert len(told) < 3000, told
             tally["refused"] += 1
         finally:
+            tally["slowest"] = max(tally["slowest"], time.perf_counter() - started)
             path.write_bytes(whole[path])
 
-    check()
+    def work():
+        check()
+        return tally
+
+    result = in_child(work)
     capsys.readouterr()
     with capsys.disabled():
         if small_run.FULL:
-            print(f"\n{name}: {tally}")
-    assert tally["refused"] > sum(tally.values()) / 20
+            print(
+                f"\n{name}: {result['read']:,} read, {result['refused']:,} refused; slowest {result['slowest']:.2f} s, "
+                f"{result['megabytes']} MB more than before"
+            )
+    assert result["refused"] > (result["read"] + result["refused"]) / 20
+    assert result["megabytes"] < (900 if name.startswith("image") else 300)  # an image may have 90 million pixels
 
 
 # ---- bombs and programs ----
@@ -321,7 +460,7 @@ class Payload:
         return (open, (self.path, "w"))
 
 
-@pytest.mark.parametrize("what", ["clip weights", "few-shot cache", "checkpoint"])
+@pytest.mark.parametrize("what", ["CLIP's weights", "few-shot sample", "checkpoint"])
 def test_a_payload_is_not_run(tmp_path, what):
     make, read = READERS[what]
     evil = pickle.dumps({"state_dict": Payload(tmp_path / "ran"), "train": [Payload(tmp_path / "ran")]}, protocol=2)
@@ -350,128 +489,7 @@ def test_the_code_of_an_archive_is_not_looked_at(tmp_path, what):
     assert load_clip(str(path)).visual.input_resolution == 32
 
 
-# ---- what data sets are read from, in a process of its own ----
-
-
-def shown(path):
-    """As `datasets.prepare` check and show do."""
-    fault(str(path))
-    tile(str(path))
-
-
-def odd_images(folder):
-    """Kinds that other programs write and few read."""
-    grey = Image.linear_gradient("L").resize((24, 20))
-    grey.convert("1").save(folder / "one-bit.png")
-    grey.convert("P").save(folder / "palette.gif")
-    grey.convert("CMYK").save(folder / "cmyk.tif", compression="tiff_lzw")
-    grey.convert("I").point(lambda value: value * 200).convert("I;16").save(folder / "16-bit.png")
-    grey.convert("RGB").save(folder / "progressive.jpg", progressive=True)
-    Image.merge("RGBA", [grey] * 4).save(folder / "transparent.png")
-    return sorted(folder.glob("*.*"))
-
-
-def matlab(folder):
-    from scipy.io import savemat
-
-    for compress in (False, True):
-        rows = np.empty((1, 2), dtype=[("class", object), ("fname", object)])
-        rows[0, 0], rows[0, 1] = (1, "00001.jpg"), (2, "00002.jpg")
-        names = np.array([["red fox", "owl"]], dtype=object)
-        values = {"labels": list(range(40)), "class_names": names, "annotations": rows}
-        savemat(folder / f"compressed-{compress}.mat", values, do_compression=compress)
-    return sorted(folder.glob("*.mat"))
-
-
-def mapping(folder):
-    (folder / "names.json").write_text(json.dumps({str(n): f"class {n}" for n in range(9)}))
-    return [folder / "names.json"]
-
-
-OF_DATA_SETS = {
-    "image, shown": (images, shown),
-    "image, of another kind, shown": (odd_images, shown),
-    "MATLAB list": (
-        matlab,
-        lambda path: [read_matlab(path, name) for name in ("labels", "class_names", "annotations")],
-    ),
-    "class names": (mapping, read_mapping),
-    "split file": (split, read_a_split),
-    "few-shot cache": (cache, read_cache),
-    "class and image lists": (lists, read_list),
-}
-
-
-def in_child(work):
-    """What work() returns in a process of its own, which may take 1 GB on top of this one's, and its growth in MB."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            pages = int(Path("/proc/self/statm").read_text().split()[0]) if os.path.exists("/proc/self/statm") else 0
-            if pages:
-                resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30,) * 2)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            result = work()
-            result["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-        except BaseException:
-            result = {"error": traceback.format_exc()[-3000:]}
-        os.write(writer, json.dumps(result).encode())
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        answer = file.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert answer, f"the process ended with {code}"
-    result = json.loads(answer)
-    assert "error" not in result, result["error"]
-    return result
-
-
-@pytest.mark.parametrize("name", OF_DATA_SETS)
-def test_damaged_files_of_data_sets(name, tmp_path, capsys):
-    """Each input in 10 s, all of a reader in little memory."""
-    make, read = OF_DATA_SETS[name]
-    files = make(tmp_path)
-    whole = {path: path.read_bytes() for path in files}
-    for path in files:
-        read(path)
-    tally = {"read": 0, "refused": 0, "slowest": 0.0}
-
-    @settings(
-        max_examples=small_run.count(50, 10_000),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(harm=damage)
-    def check(harm):
-        path = files[(tally["read"] + tally["refused"]) % len(files)]
-        path.write_bytes(damaged(whole[path], harm))
-        started = time.perf_counter()
-        try:
-            with at_most(10), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                read(path)
-            tally["read"] += 1
-        except (ValueError, LookupError, OSError) as error:
-            assert path.name in sentence(error) and len(sentence(error)) < 3000, sentence(error)
-            tally["refused"] += 1
-        finally:
-            tally["slowest"] = max(tally["slowest"], time.perf_counter() - started)
-            path.write_bytes(whole[path])
-
-    def work():
-        check()
-        return tally
-
-    result = in_child(work)
-    capsys.readouterr()
-    with capsys.disabled():
-        if small_run.FULL:
-            print(f"\n{name}: {result}")
-    assert result["refused"] and result["megabytes"] < (900 if "image," in name else 300)  # of 90 million pixels
+# ---- files that are whole and mean something else ----
 
 
 label = st.one_of(st.integers(0, 4), st.integers(-2, 2**80), st.sampled_from([True, None, 1.0, 1e300, "0", [], {}]))

@@ -71,6 +71,14 @@ def test_the_images_would_be_read_otherwise(command, tmp_path):
         (("OPTIM.STEPSIZE", "('a',)"), r"OPTIM.STEPSIZE is \('a',\); allowed"),
         (("OPTIM.ADAM_BETA1", "1.0"), r"OPTIM.ADAM_BETA1 is 1.0; allowed"),
         (("OUTPUT_DIR", " "), r"OUTPUT_DIR is empty; name the directory"),
+        (("INPUT.SIZE", "None"), r"INPUT.SIZE in the command line has no value; give it one such as \(32, 32\)"),
+        (("DATASET.NUM_SHOTS", "None"), r"DATASET.NUM_SHOTS in the command line has no value"),
+        (("TEST.NO_TEST", "None"), r"TEST.NO_TEST in the command line has no value"),
+        (
+            ("DATALOADER.TEST.SAMPLER", "RandomClassSampler"),
+            r"TEST.SAMPLER .RandomClassSampler.*known are Random",
+        ),
+        (("TRAIN.COUNT_ITER", "x"), r"choice of TRAIN.COUNT_ITER 'x'"),
         (("OPTIM.MAXEPOCH", "2"), r"did you mean OPTIM.MAX_EPOCH\?"),
     ],
 )

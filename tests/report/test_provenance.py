@@ -154,6 +154,16 @@ def trained(put, **more):
     return put("CoOp", "base", 1, 94.4, **{"mode": "train", "epoch": 5, "config": config} | more)
 
 
+@pytest.mark.parametrize("own", [["normalize"], ["normalize", "random_flip"]])
+def test_augmentation_is_no_part_of_an_evaluation(put, output, show, cells, own):
+    with_flip = {
+        "OPTIM": {"MAX_EPOCH": 5},
+        "INPUT": {"TRANSFORMS": ["random_flip", "normalize"], "RRCROP_SCALE": [1, 1]},
+    }
+    by_hand(put, trained(put, config=with_flip), config={"INPUT": {"TRANSFORMS": own, "RRCROP_SCALE": [0.1, 1]}})
+    assert cells(show("tables", output)[1])[0][1:] == [["CoOp", "94.4", "11.1", "19.9", "1"]]
+
+
 @pytest.mark.parametrize("more", [{}, {"shots": -1}, {"seed": -1}, {"epoch": None}, {"experiment": ""}])
 def test_an_evaluation_by_hand_belongs_to_its_training(put, output, show, cells, more):
     by_hand(put, trained(put), **more)
@@ -185,7 +195,7 @@ def test_also_by_the_checkpoints_digest(put, output, show, cells):
         {"checkpoint": {"directory": "elsewhere/seed1"}},
         {"checkpoint": None},
         {"checkpoint": {"directory": 5, "sha256": []}},
-        {"config": {"INPUT": {"SIZE": [32, 32]}}},  # another number of the same checkpoint
+        {"config": {"INPUT": {"INTERPOLATION": "bicubic", "SIZE": [32, 32]}}},  # another number of the same checkpoint
         {"config": {"TEST": {"SPLIT": "train"}}},
         {"backbone": "RN50"},
         {"epoch": 2},

@@ -48,7 +48,9 @@ def damaged(data: bytes, harm) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
         names = old.namelist()
         pickled = [name for name in names if name.endswith("data.pkl")]
-        chosen = names[part % len(names)] if part % 5 == 0 else pickled[0]  # the structure is in data.pkl
+        chosen = (
+            names[part % len(names)] if part % 5 == 0 or not pickled else pickled[0]
+        )  # the structure is in data.pkl
         for name in names:
             content = old.read(name)
             new.writestr(name, mutate(content, steps) if name == chosen else content)

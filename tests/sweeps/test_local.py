@@ -1,5 +1,6 @@
 """The local launcher: order, skipping, trying again, stopping, sharing; with a stand-in for train.py."""
 
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import sweep
 from promptclip.common.files import Lock
 from sweeps import local
 from sweeps.local import file_name
@@ -303,3 +305,12 @@ def test_a_wrong_command_is_one_sentence(bench, arguments, sentence):
     done = bench(*arguments)
     assert done.code == 2 and sentence in done.err and done.err.count("\n") == 1
     assert not bench.output.exists()
+
+
+def test_streams_that_lack_a_letter_or_are_full_stop_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert sweep.main(["demo/table1", "--dry-run", "--output", str(tmp_path / "für")]) == 0
+    sys.stdout.flush()
+    assert b"f\\xfcr/base2new" in sys.stdout.buffer.getvalue()
+    monkeypatch.setattr(sys, "stdout", open("/dev/full", "w"))  # noqa: SIM115
+    assert sweep.main(["demo/table1", "--dry-run"]) == 0

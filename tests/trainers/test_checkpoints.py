@@ -1,6 +1,8 @@
 """Checkpoints as the field's repositories publish them: what is learned is taken, the rest ignored by name."""
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,13 +157,69 @@ def test_a_checkpoint_of_an_earlier_version_is_told_by_its_run(weights, tmp_path
     folder, build = trained(weights, tmp_path / "run", **SMALL, SURGERY_ACT="quickgelu")
     path = folder / "MultiModalPromptLearner" / "model.pth.tar-1"
     checkpoint = torch.load(path, weights_only=True)
-    earlier = {key: value for key, value in checkpoint.items() if key not in ("method", "options")}
+    earlier = {key: value for key, value in checkpoint.items() if key not in ("method", "options", "backbone")}
     torch.save(earlier, path)
     node = {"NAME": "RESTORE_m", "RESTORE_M": {"SURGERY_ACT": "quickgelu", "VARIANT": "paper"}}
     (folder / "config.yaml").write_text(json.dumps({"TRAINER": node}))
     with pytest.raises(ValueError, match="RESTORE_M.SURGERY_ACT 'quickgelu'"):
         build(tmp_path / "other", **SMALL).load_model(str(folder), epoch=1)
     build(tmp_path / "same", **SMALL, SURGERY_ACT="quickgelu").load_model(str(folder), epoch=1)
+
+
+def test_another_backbone_of_the_same_shapes_is_refused(weights, tmp_path):
+    folder, _ = trained(weights, tmp_path / "run", "CoOp", N_CTX=2)
+    state = torch.load(weights("tiny4"), weights_only=True)
+    torch.save(state | {"text_projection": state["text_projection"] * 1.01}, tmp_path / "other.pt")
+    shutil.copy(weights("tiny4"), tmp_path / "copy.pt")
+
+    def load(backbone):
+        cfg = configuration("CoOp", str(backbone), 32, tmp_path / "out", ["TRAINER.COOP.N_CTX", 2], 1)
+        trainer = make(cfg, ["cat", "dog", "tench"], batches(recipe.images(32)[0], torch.arange(8) % 3))
+        trainer.load_model(str(folder), epoch=1)
+
+    load(tmp_path / "copy.pt")
+    with pytest.raises(ValueError, match="was trained on the backbone .*set MODEL.BACKBONE.NAME to what it was"):
+        load(tmp_path / "other.pt")
+    path = folder / "prompt_learner" / "model.pth.tar-1"
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({key: value for key, value in checkpoint.items() if key != "backbone"}, path)
+    load(tmp_path / "other.pt")  # an earlier version's, of a file: nothing is known of it
+    (folder / "config.yaml").write_text("MODEL: {BACKBONE: {NAME: ViT-B/16}}")
+    trainer = build_named(weights, tmp_path, "ViT-B/32")
+    with pytest.raises(ValueError, match="the backbone ViT-B/16, and this run has ViT-B/32"):
+        read(path, trainer.method, trainer.options, trainer.learner, trainer.backbone_identity)
+
+
+def build_named(weights, folder, name):
+    """A trainer on a small backbone that says it is the one of that name."""
+    cfg = configuration("CoOp", weights("tiny4"), 32, folder / "named", ["TRAINER.COOP.N_CTX", 2], 1)
+    trainer = make(cfg, ["cat", "dog", "tench"], batches(recipe.images(32)[0], torch.arange(8) % 3))
+    trainer.cfg = cfg.clone()
+    trainer.cfg.defrost()
+    trainer.cfg.MODEL.BACKBONE.NAME = name
+    return trainer
+
+
+def test_resuming_asks_as_much_of_a_checkpoint_as_an_evaluation(weights, tmp_path):
+    folder, build = trained(weights, tmp_path / "run", **SMALL, SURGERY_ACT="quickgelu")
+    build(tmp_path / "same", **SMALL, SURGERY_ACT="quickgelu").resume_model_if_exist(str(folder))
+    with pytest.raises(ValueError, match="RESTORE_M.SURGERY_ACT 'quickgelu', and this run has 'relu'"):
+        build(tmp_path / "other", **SMALL).resume_model_if_exist(str(folder))
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.complex64, "sparse", "meta"])
+def test_weights_of_another_kind_are_refused(weights, tmp_path, kind):
+    """Whole numbers would be prompts of zeros; of complex ones torch drops a part."""
+    folder, build = trained(weights, tmp_path / "run", **SMALL)
+    path = folder / "MultiModalPromptLearner" / "model.pth.tar-1"
+    checkpoint = torch.load(path, weights_only=True)
+    ctx = checkpoint["state_dict"]["ctx"]
+    checkpoint["state_dict"]["ctx"] = {"sparse": ctx.to_sparse, "meta": partial(ctx.to, "meta")}.get(
+        kind, partial(ctx.to, kind)
+    )()
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match="model.pth.tar-1 .*(its ctx holds torch|holds ctx, which is no plain tensor)"):
+        build(tmp_path / "other", **SMALL).load_model(str(folder), epoch=1)
 
 
 @pytest.mark.parametrize("case", ["restore_m"], indirect=True)
@@ -171,4 +229,4 @@ def test_the_release_is_recognised_by_its_names(case):
     method = trainer.method
     options = method.defaults()
     with pytest.raises(ValueError, match="add TRAINER.RESTORE_M.VARIANT 'released' to the command"):
-        read(folder / "model.pth.tar-5", method, options, trainer.learner, "ViT-B/16")
+        read(folder / "model.pth.tar-5", method, options, trainer.learner, {"name": "ViT-B/16", "digest": ""})
