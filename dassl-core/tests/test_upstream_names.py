@@ -13,7 +13,8 @@ NAMES = {
     "dassl.data.datasets": "DATASET_REGISTRY build_dataset Datum DatasetBase",
     "dassl.data.datasets.base_dataset": "Datum DatasetBase",
     "dassl.data.datasets.build": "DATASET_REGISTRY build_dataset",
-    "dassl.data.samplers": "build_sampler RandomDomainSampler SeqDomainSampler RandomClassSampler",
+    "dassl.data.samplers": "build_sampler RandomDomainSampler SeqDomainSampler RandomClassSampler RandomSampler "
+    "SequentialSampler",
     "dassl.data.transforms": "build_transform INTERPOLATION_MODES",
     "dassl.data.transforms.transforms": "build_transform Random2DTranslation InstanceNormalization Cutout "
     "GaussianNoise",

@@ -159,7 +159,10 @@ def test_a_training_that_is_not_over_has_no_result(log, put, output):
         ),
         (lambda file: file.write_text(file.read_text().replace("95.1%", "..%")), "accuracy ..%, which is no number"),
         (lambda file: file.write_text(file.read_text().replace("95.1%", "nan%")), "accuracy nan%, which is no number"),
-        (lambda file: file.write_text(file.read_text().replace("95.1%", "951%")), "951%, which is no number from 0"),
+        (
+            lambda file: file.write_text(file.read_text().replace("95.1%", "951%")),
+            "951%, which is no number from 0 to 100",
+        ),
         (lambda file: file.write_text("a" * 50_000_000), ""),
     ],
 )
