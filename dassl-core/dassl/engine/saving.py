@@ -203,7 +203,11 @@ class Saving:
             print(f'"{path}" holds no random number state: the data order from here on is a new one.')
             best = osp.join(osp.dirname(path), BEST)
             result = load_checkpoint(best).get("val_result") if osp.isfile(best) else None
-            self.best_result = self.best_result if result is None else float(result)  # later epochs are measured by it
+            if result is not None:  # later epochs are measured by it
+                try:
+                    self.best_result = float(result)
+                except DAMAGE as err:
+                    raise CheckpointError(f'The entry "val_result" of "{best}" is no number ({err!r:.200}).') from err
             return
         try:
             state = dict(state)

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerBase, build_trainer
 from dassl.utils import CheckpointError, load_checkpoint, set_random_seed
 from torch import nn
 
@@ -185,6 +185,24 @@ def test_the_best_result_is_remembered_without_random_numbers_too(cfg, monkeypat
     second = _start(cfg)
     assert (second.start_epoch, second.best_result) == (3, 70.0)
     assert _checkpoint(cfg, "model-best.pth.tar")["epoch"] == 2
+
+
+    best = os.path.join(cfg.OUTPUT_DIR, "classifier", "model-best.pth.tar")
+    torch.save(load_checkpoint(best) | {"val_result": "high"}, best)
+    newest = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-4")
+    torch.save({key: value for key, value in load_checkpoint(newest).items() if key != "resume"}, newest)
+    with pytest.raises(CheckpointError, match='"val_result" of ".*model-best.pth.tar" is no number'):
+        _start(cfg)
+
+
+def test_a_trainer_that_looks_for_no_best_model_resumes_too(tmp_path):
+    """TrainerBase has no best_result; TrainerX has."""
+    trainer, model = TrainerBase(), nn.Linear(2, 2)
+    trainer.register_model("classifier", model, torch.optim.SGD(model.parameters(), lr=0.1))
+    os.mkdir(tmp_path / "classifier")
+    torch.save({"state_dict": model.state_dict(), "epoch": 1}, tmp_path / "classifier/model.pth.tar-1")
+    (tmp_path / "classifier/checkpoint").write_text("model.pth.tar-1")
+    assert trainer.resume_model_if_exist(str(tmp_path)) == 1
 
 
 @TRAINER_REGISTRY.register(force=True)
