@@ -202,6 +202,14 @@ def test_a_damaged_archive(prepare, toys, pictures, tmp_path, make):
     assert tree(tmp_path) == [] and work(tmp_path) == []
 
 
+@pytest.mark.parametrize("length", range(1, 12))
+def test_an_archive_of_a_few_bytes(prepare, toys, pictures, tmp_path, length):
+    """The reader of gzip's header takes each of its bytes for there: three of them were a TypeError."""
+    toys(tar_of(pictures)[:length], "toys.tar.gz")
+    code, _, errors = prepare("fetch", "Toys", "--root", tmp_path)
+    assert code == 1 and "toys.tar.gz is damaged" in errors and tree(tmp_path) == []
+
+
 def test_a_zip_that_lacks_its_beginning(prepare, toys, pictures, tmp_path):
     """Its parts lie before the file's first byte, where no file can be read."""
     toys(zip_of(pictures | {"toys/noise": NOISE})[1000:], "toys.zip")
