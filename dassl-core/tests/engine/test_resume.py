@@ -186,7 +186,6 @@ def test_the_best_result_is_remembered_without_random_numbers_too(cfg, monkeypat
     assert (second.start_epoch, second.best_result) == (3, 70.0)
     assert _checkpoint(cfg, "model-best.pth.tar")["epoch"] == 2
 
-
     best = os.path.join(cfg.OUTPUT_DIR, "classifier", "model-best.pth.tar")
     torch.save(load_checkpoint(best) | {"val_result": "high"}, best)
     newest = os.path.join(cfg.OUTPUT_DIR, "classifier", "model.pth.tar-4")
