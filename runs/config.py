@@ -375,6 +375,11 @@ def check_values(cfg: CfgNode) -> None:
         raise ValueError(
             "INPUT.NO_TRANSFORM is True, but images that are not made tensors make no batch; set it False."
         )
+    if is_prompt_method(cfg.TRAINER.NAME) and "normalize" not in cfg.INPUT.TRANSFORMS:
+        raise ValueError(
+            f"INPUT.TRANSFORMS is {tuple(cfg.INPUT.TRANSFORMS)!r}, without normalize: CLIP would see images as it "
+            "was never trained on; give the method's yaml with --config-file, or add normalize."
+        )
     views = cfg.DATALOADER.K_TRANSFORMS
     if views > 1 and is_prompt_method(cfg.TRAINER.NAME):
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torchvision
 
-from runs import VERSION
+from promptclip.cli import VERSION
 
 try:
     import resource

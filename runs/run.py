@@ -90,9 +90,8 @@ class Run:
         else:
             return
         results = evaluation.results() | history.figures()
-        if (
-            evaluation.predictions is None and not self.cfg.TEST.NO_TEST
-        ):  # a trainer of upstream's Dassl, or its own test
+        untold = evaluation.predictions is None and not self.cfg.TEST.NO_TEST  # by a trainer with a test of its own
+        if untold:
             print(f"Note: {self.cfg.TRAINER.NAME} tells nothing of its evaluation, so the record lacks most figures.")
             results["accuracy"] = accuracy
         if self.cfg.TEST.get("SKIP_BROKEN", False):

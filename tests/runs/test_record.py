@@ -14,7 +14,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from record_files import documented, rows_of
 from small_run import CLASSES, NoiseSquares
 
-import runs
+from promptclip.cli import VERSION
 from runs import environment
 from runs.evaluation import COLUMNS, Predictions, relative
 from runs.record import finite
@@ -150,7 +150,7 @@ def test_images_of_ones_own_have_a_name(perform, command, tmp_path):
 def test_versions_are_the_installed_ones():
     found = environment.versions()
     assert found["torch"] == torch.__version__ and found["clip"]
-    assert found["restore"] == runs.VERSION
+    assert found["restore"] == VERSION
 
 
 def test_the_commit_of_a_checkout(tmp_path):
