@@ -5,19 +5,51 @@ loss needs is in what the forward pass returns.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptclip.changes import Changes
 from promptclip.class_prompts import Layout
 from promptclip.model import PromptedCLIP
+from promptclip.parts import Part
 from promptclip.prompts import PromptModule, Prompts
-from promptclip.shift import FeatureShift, ShiftScale
+from promptclip.shift import Encoded, FeatureShift, ShiftScale
 
 TOKENS_AT_ONCE = 65_536  # text tokens of one evaluation pass of contexts per image, which bounds its memory
 SHIFT_IMAGES = 8  # images whose contexts the shift is measured on, where each takes a text pass of its own
+
+
+class Classes(NamedTuple):
+    """K class names as `PromptLearner.forward` takes them.
+
+    Attributes:
+        names: as given.
+        text: laid out for the text tower, or (K, D) text features that are fixed.
+        rows: (K,) each name's place among the classes trained on, -1 for a new one.
+        known: (K, D) plain CLIP's features of what `Changes.knowledge_texts` asks for.
+    """
+
+    names: tuple[str, ...]
+    text: Layout | Tensor
+    rows: Tensor
+    known: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "Classes":
+        """The same classes on `device`."""
+        known = None if self.known is None else self.known.to(device)
+        return self._replace(text=self.text.to(torch.device(device)), rows=self.rows.to(device), known=known)
+
+
+class Features(NamedTuple):
+    """What a head makes logits of, none of it normalised: image (B, D), text (K, D) or (B, K, D), both corrected;
+    tokens (B, n, W): what the vision tower made of the tokens put into it (`BlockChange.tokens`), after `ln_post`."""
+
+    image: Tensor
+    text: Tensor
+    tokens: Tensor | None = None
 
 
 class Output(NamedTuple):
@@ -31,6 +63,8 @@ class Output(NamedTuple):
         image_shift, text_shift: feature shift of either tower where the method uses it (training only).
         norms: the same as one number per block, (L_v,) and (L_t,) (Eq. 7-8).
         teacher: what the method's teacher says of the images (training only).
+        tokens: as in `Features`.
+        classes: the classes.
     """
 
     image: Tensor
@@ -41,6 +75,8 @@ class Output(NamedTuple):
     text_shift: FeatureShift | None = None
     norms: tuple[Tensor, Tensor] | None = None
     teacher: Any = None
+    tokens: Tensor | None = None
+    classes: Classes | None = None
 
 
 class Loss(NamedTuple):
@@ -50,24 +86,24 @@ class Loss(NamedTuple):
     function: Callable[[Output, Tensor], Tensor]
 
 
-class Corrections(Protocol):
-    """A module that changes features before they are normalised (`promptclip.surgery.FeatureSurgery`)."""
+class Corrections(Part):
+    """Base of the modules that change features before they are normalised: nothing is changed."""
 
     def follow_shift(self, norms: tuple[Tensor, Tensor] | None) -> None:
         """See a training step's shift before the features are corrected."""
 
     def image(self, features: Tensor) -> Tensor:
         """Corrected image features, (B, D) -> (B, D)."""
+        return features
 
-    def text(self, features: Tensor) -> Tensor:
-        """Corrected text features, (K, D) -> (K, D)."""
+    def text(self, features: Tensor, rows: Tensor) -> Tensor:
+        """Corrected text features, (K, D) -> (K, D); `rows` as in `Classes`."""
+        return features
 
 
 Teacher = Callable[[PromptedCLIP, Tensor, Tensor], Any]
-"""(clip, images (B, 3, H, W), image features (B, D)) -> what the losses are to know; called without gradient."""
-
-Head = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(image features, text features, CLIP's log logit scale) -> logits (B, K)."""
+"""(clip, images (B, 3, H, W), image features (B, D)) -> what the losses are to know; called without gradient. The
+images are the second view of a batch where its loader draws two, and the features still those of the first."""
 
 Gradients = Callable[[dict[str, Tensor], Sequence[nn.Parameter], Callable[[Tensor], Tensor]], Tensor]
 """(weighted losses by name, parameters, what scales a loss before its backward pass) -> the loss to show; sets the
@@ -108,6 +144,22 @@ def descend_sum(
     return total
 
 
+class Head(Part):
+    """Makes logits of features; this one by cosine similarity, scaled as CLIP scales it."""
+
+    def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
+        """Logits (B, K); `logit_scale` is CLIP's, its logarithm."""
+        return cosine_logits(features.image, features.text, logit_scale)
+
+    def inference(self, classes: Classes) -> str:
+        """Which of several inferences the head uses for these classes, for the record; "" where it has only one."""
+        return ""
+
+
+class CosineHead(Head, kind="cosine"):
+    """CLIP's own."""
+
+
 class PromptLearner(nn.Module):
     """All that is learned and saved, in parts that have names, and how training uses them.
 
@@ -118,6 +170,7 @@ class PromptLearner(nn.Module):
         prompts: what enters the towers.
         losses: what is minimised, by the name it is logged under.
         shift_scale: measure the feature shift of every training step, and bring it to one number per block.
+        changes: what is changed inside the towers' blocks.
         corrections: change features before they are normalised.
         teacher: asked in every training step, for `Output.teacher`. A module, whose tensors are buffers that are not
             saved.
@@ -125,9 +178,11 @@ class PromptLearner(nn.Module):
         carried: further modules that go from step to step and into checkpoints, by their name there.
         shows: numbers for the training line besides losses: functions of the output that give a scalar.
         gradients: another update rule than descending the sum of the losses.
+        before_step: called before each training step, outside of what a graph repeats; may change buffers in place.
         after_epoch: called as (0-based epoch, number of epochs) after each epoch, before it is saved.
-        classes: how a list of class names is prepared, in place of `prompts.class_prompts`: (clip, names) -> text
-            features (K, D) that nothing learned changes.
+        class_texts: how a list of class names is prepared, in place of `prompts.class_prompts`: a part
+            (clip, names) -> text features (K, D) that nothing learned changes.
+        trained_on: the class names that what is learned belongs to, in order; () where it belongs to none.
     """
 
     def __init__(
@@ -136,50 +191,69 @@ class PromptLearner(nn.Module):
         losses: Mapping[str, Loss],
         *,
         shift_scale: ShiftScale | None = None,
+        changes: Changes | None = None,
         corrections: Corrections | None = None,
         teacher: Teacher | None = None,
-        head: Head = cosine_logits,
+        head: Head | None = None,
         carried: Mapping[str, nn.Module] | None = None,
         shows: Mapping[str, Callable[[Output], Tensor]] | None = None,
         gradients: Gradients = descend_sum,
+        before_step: Iterable[Callable[[], None]] = (),
         after_epoch: Iterable[Callable[[int, int], None]] = (),
-        classes: Callable[[PromptedCLIP, list[str]], Tensor] | None = None,
+        class_texts: Part | None = None,
+        trained_on: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.prompts = prompts
+        self.changes = Changes() if changes is None else changes
         self.shift_scale = shift_scale
-        self.corrections = corrections
+        self.corrections = Corrections() if corrections is None else corrections
         for name, module in (carried or {}).items():
             self.add_module(name, module)
         self.teacher = teacher
-        self.head = head
+        self.head = CosineHead() if head is None else head
+        self.class_texts = class_texts
         self.losses = dict(losses)
         self.shows = dict(shows or {})
         self.gradients = gradients
+        self.before_step = tuple(before_step)
         self.after_epoch = tuple(after_epoch)
-        self._classes = classes
+        self.trained_on = tuple(trained_on)
         self.register_state_dict_post_hook(_to_file_names)
         self.register_load_state_dict_pre_hook(_from_file_names)
 
     # ---- class names -------------------------------------------------------------------------------------------
 
-    def classes(self, clip: PromptedCLIP, names: list[str]) -> Layout | Tensor:
-        """The class names as `forward` takes them: laid out for the text tower, or (K, D) features that are fixed.
+    def classes(self, clip: PromptedCLIP, names: list[str]) -> Classes:
+        """The class names as `forward` takes them.
 
         Raises:
             ValueError: a name does not fit into CLIP's prompt; there is no name.
         """
-        if self._classes is not None:
-            return self._classes(clip, names)
+        place = {name: row for row, name in enumerate(self.trained_on)}
+        rows = torch.tensor([place.get(name, -1) for name in names], device=clip.device)
+        knowledge = self.changes.knowledge_texts(names)
+        known = None if knowledge is None else clip.encode_texts(knowledge)
+        return Classes(tuple(names), self._class_text(clip, names), rows, known)
+
+    def _class_text(self, clip: PromptedCLIP, names: list[str]) -> Layout | Tensor:
+        if self.class_texts is not None:
+            return self.class_texts(clip, names)
         class_prompts = self.prompts.class_prompts(names, clip.model.context_length)
-        if class_prompts.n_ctx == 0 and self.shift_scale is None:
+        unchanged = type(self.changes) is Changes
+        if class_prompts.n_ctx == 0 and self.shift_scale is None and unchanged:
             return clip.encode_texts(list(class_prompts.names))
         return clip.layout(class_prompts)
 
     # ---- the forward pass --------------------------------------------------------------------------------------
 
     def forward(
-        self, clip: PromptedCLIP, classes: Layout | Tensor, images: Tensor, text: Tensor | None = None
+        self,
+        clip: PromptedCLIP,
+        classes: Classes,
+        images: Tensor,
+        text: Tensor | None = None,
+        second: Tensor | None = None,
     ) -> Output:
         """Both towers, corrections and head.
 
@@ -188,44 +262,47 @@ class PromptLearner(nn.Module):
             classes: from `self.classes`.
             images: (B, 3, H, W), normalised.
             text: (K, D) corrected text features from `self.text_features`, so that an evaluation makes them once.
+            second: (B, 3, H, W) another view of the images for the teacher, where the loader draws two.
         """
         shift_scale = self.shift_scale if self.training else None
         vision_prompts = self.prompts.vision()
-        image, image_shift = clip.encode_image(images, vision_prompts, shift_scale is not None)
-        text_prompts = self.prompts.text(image) if text is None else ()
+        seen = clip.encode_image(images, vision_prompts, shift_scale is not None, self.changes.vision())
+        image, text_prompts = seen.features, self.prompts.text(seen.features) if text is None else ()
         text_shift, given = None, text
         if text is None:
-            text, text_shift = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
-        norms = None if shift_scale is None else shift_scale(image_shift, text_shift)
-        if self.corrections is not None:
-            self.corrections.follow_shift(norms)
-            image = self.corrections.image(image)
-            text = self.corrections.text(text) if given is None else given
-        logits = at_least_single(self.head(image, text, clip.model.logit_scale))
+            said = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
+            text, text_shift = said.features, said.shift
+        norms = None if shift_scale is None else shift_scale(seen.shift, text_shift)
+        self.corrections.follow_shift(norms)
+        image = self.corrections.image(image)
+        text = self.corrections.text(text, classes.rows) if given is None else given
+        features = Features(image, text, seen.tokens)
+        logits = at_least_single(self.head(features, classes, clip.model.logit_scale))
         teacher = None
         if self.training and self.teacher is not None:
             with torch.no_grad():
-                teacher = self.teacher(clip, images, image)
+                teacher = self.teacher(clip, images if second is None else second, image)
         prompts = Prompts(text_prompts, vision_prompts)
-        return Output(image, text, logits, prompts, image_shift, text_shift, norms, teacher)
+        return Output(image, text, logits, prompts, seen.shift, text_shift, norms, teacher, seen.tokens, classes)
 
-    @staticmethod
     def _encode_text(
-        clip: PromptedCLIP, classes: Layout | Tensor, prompts: Sequence[Tensor | None], shift: bool
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self, clip: PromptedCLIP, classes: Classes, prompts: Sequence[Tensor | None], shift: bool
+    ) -> Encoded:
         """Text features as the tower gives them, or those that are fixed, and their shift if asked for."""
-        return (classes, None) if isinstance(classes, Tensor) else clip.encode_text(classes, prompts, shift)
+        if isinstance(classes.text, Tensor):
+            return Encoded(classes.text)
+        return clip.encode_text(classes.text, prompts, shift, self.changes.text(classes.known))
 
-    def text_features(self, clip: PromptedCLIP, classes: Layout | Tensor) -> Tensor:
+    def text_features(self, clip: PromptedCLIP, classes: Classes) -> Tensor:
         """(K, D) corrected text features, for `forward`; not for prompts that depend on the image."""
-        text, _ = self._encode_text(clip, classes, self.prompts.text(), False)
-        return text if self.corrections is None else self.corrections.text(text)
+        text = self._encode_text(clip, classes, self.prompts.text(), False).features
+        return self.corrections.text(text, classes.rows)
 
-    def images_at_once(self, classes: Layout | Tensor) -> int | None:
+    def images_at_once(self, classes: Classes) -> int | None:
         """How many images one evaluation pass takes, where each has a context of its own; None: any number."""
-        if isinstance(classes, Tensor) or not self.prompts.per_image:
+        if isinstance(classes.text, Tensor) or not self.prompts.per_image:
             return None
-        return max(1, TOKENS_AT_ONCE // len(classes.ids))
+        return max(1, TOKENS_AT_ONCE // len(classes.text.ids))
 
     # ---- feature shift of a trained model ----------------------------------------------------------------------
 
@@ -233,19 +310,19 @@ class PromptLearner(nn.Module):
     def image_shift(self, clip: PromptedCLIP, images: Tensor) -> FeatureShift | None:
         """Shift (Eq. 6) of the vision tower on images (B, 3, H, W); None if it has no prompts."""
         prompts = self.prompts.vision()
-        return clip.encode_image(images, prompts, True)[1] if prompts else None
+        return clip.encode_image(images, prompts, True, self.changes.vision()).shift if prompts else None
 
     @torch.no_grad()
-    def text_shift(self, clip: PromptedCLIP, classes: Layout | Tensor, images: Tensor) -> FeatureShift | None:
+    def text_shift(self, clip: PromptedCLIP, classes: Classes, images: Tensor) -> FeatureShift | None:
         """Shift of the text tower on the classes; None if it has no prompts. `images`: a few to condition on."""
-        if isinstance(classes, Tensor):
+        if isinstance(classes.text, Tensor):
             return None
         image = None
         if self.prompts.per_image:  # a mean over the contexts of a few images
-            few = max(1, min(SHIFT_IMAGES, TOKENS_AT_ONCE // (2 * len(classes.ids))))
-            image = clip.encode_image(images[:few])[0]
+            few = max(1, min(SHIFT_IMAGES, TOKENS_AT_ONCE // (2 * len(classes.text.ids))))
+            image = clip.encode_image(images[:few]).features
         prompts = self.prompts.text(image)
-        return clip.encode_text(classes, prompts, True)[1] if prompts else None
+        return self._encode_text(clip, classes, prompts, True).shift if prompts else None
 
     # ---- names in files ----------------------------------------------------------------------------------------
 
@@ -265,7 +342,7 @@ class PromptLearner(nn.Module):
         return {name for name in self.state_dict() if name in needed}
 
 
-UNNAMED = ("prompts.", "corrections.")
+UNNAMED = ("prompts.", "changes.", "corrections.", "head.")
 """Parts whose own names are left out in files."""
 
 

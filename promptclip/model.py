@@ -7,9 +7,10 @@ import torch
 from clip.model import CLIP, convert_weights
 from torch import Tensor
 
+from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts, Layout, lay_out
 from promptclip.prompts import blocks
-from promptclip.shift import FeatureShift
+from promptclip.shift import Encoded
 from promptclip.text import TextTower
 from promptclip.vision import VisionTower
 
@@ -67,23 +68,31 @@ class PromptedCLIP:
         return total
 
     def encode_image(
-        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        images: Tensor,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features (B, D) of images (B, 3, H, W); see `VisionTower`."""
-        return self.vision(images, prompts, shift)
+        return self.vision(images, prompts, shift, changes)
 
     def encode_text(
-        self, layout: Layout, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        layout: Layout,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features (K, D) of K class prompts; see `TextTower`."""
-        return self.text(layout, prompts, shift)
+        return self.text(layout, prompts, shift, changes)
 
     @torch.no_grad()
     def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:
         """Features (N, D) of plain texts, without prompts and without gradient."""
         length = self.model.context_length
         chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
-        return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length)))[0] for chunk in chunks])
+        return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length))).features for chunk in chunks])
 
 
 def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:

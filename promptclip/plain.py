@@ -7,9 +7,10 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
+from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts
 from promptclip.model import PromptedCLIP
-from promptclip.shift import FeatureShift
+from promptclip.shift import Encoded, FeatureShift
 
 
 def padded(classes: ClassPrompts, context_length: int = 77) -> tuple[Tensor, Tensor]:
@@ -111,16 +112,25 @@ class PlainCLIP(PromptedCLIP):
         return classes
 
     def encode_image(
-        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        images: Tensor,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features (B, D) of images (B, 3, H, W)."""
         features, norms = vision(self.model, images, prompts, shift)
         tokens = self.model.visual.positional_embedding.numel()
-        return features, None if norms is None else FeatureShift(norms, norms.new_full((len(images),), tokens))
+        entries = features.new_full((len(images),), tokens)
+        return Encoded(features, None if norms is None else FeatureShift(norms, entries))
 
     def encode_text(  # type: ignore[override]
-        self, layout: ClassPrompts, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        layout: ClassPrompts,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features (K, D) of K class prompts."""
         sliced = self.slice_size and torch.is_grad_enabled()
         parts = _slices(layout, self.slice_size) if sliced else [layout]
@@ -135,10 +145,10 @@ class PlainCLIP(PromptedCLIP):
             shifts.append(norms)
         features = torch.cat(found)
         if not shift:
-            return features, None
+            return Encoded(features)
         width = self.model.positional_embedding.shape[1]
         entries = [width * sum(index < 0 for index in row) for row in layout.context]
-        return features, FeatureShift(torch.cat(shifts, 1), features.new_tensor(entries))
+        return Encoded(features, FeatureShift(torch.cat(shifts, 1), features.new_tensor(entries)))
 
 
 def _slices(classes: ClassPrompts, size: int) -> list[ClassPrompts]:

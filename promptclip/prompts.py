@@ -13,6 +13,7 @@ from clip.model import CLIP
 from torch import Tensor, nn
 
 from promptclip.class_prompts import ClassPrompts, encode
+from promptclip.parts import Part
 
 SPREAD = 0.02  # standard deviation of randomly started prompts, in all methods of the field
 
@@ -93,7 +94,7 @@ def initial_context(model: CLIP, words: str, n_ctx: int) -> tuple[nn.Parameter, 
 # ---- modules -----------------------------------------------------------------------------------------------------
 
 
-class PromptModule(nn.Module):
+class PromptModule(Part, kind="no_prompts"):
     """Base of the modules of prompts: no prompts at all, in either tower.
 
     Attributes:

@@ -40,6 +40,20 @@ class FeatureShift(NamedTuple):
         return self.norm / self.entries.to(self.norm.dtype).sqrt()
 
 
+class Encoded(NamedTuple):
+    """What a tower gives.
+
+    Attributes:
+        features: (B, D) of images, (K, D) of classes, or (G, K, D) of classes with G contexts.
+        shift: feature shift, None unless asked for.
+        tokens: (B, n, W) what the vision tower made of tokens put into it, after `ln_post`; None without such.
+    """
+
+    features: Tensor
+    shift: FeatureShift | None = None
+    tokens: Tensor | None = None
+
+
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""
     return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).square().sum(dim)

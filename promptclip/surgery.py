@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from promptclip.learner import Corrections
+
 ACTIVATIONS = ("relu", "quickgelu")
 
 
@@ -85,7 +87,7 @@ class Alpha(nn.Module):
         self.steps.add_(1)
 
 
-class FeatureSurgery(nn.Module):
+class FeatureSurgery(Corrections, kind="surgery"):
     """Both modalities' surgery: one block each, and its strength.
 
     Args:
@@ -130,6 +132,6 @@ class FeatureSurgery(nn.Module):
         """x + alpha_v * Surgery_v(x), for x (B, D)."""
         return features + self.image_alpha.value * self.image_surgery(features)
 
-    def text(self, features: Tensor) -> Tensor:
+    def text(self, features: Tensor, rows: Tensor) -> Tensor:
         """w + alpha_t * Surgery_t(w), for w (K, D)."""
         return features + self.text_alpha.value * self.text_surgery(features)

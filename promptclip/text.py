@@ -8,8 +8,9 @@ from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
 from promptclip.block import attend, finish, project, project_first, project_queries_at, recomputed
+from promptclip.changes import BlockChange
 from promptclip.class_prompts import Layout
-from promptclip.shift import FeatureShift, SquareDistance, root
+from promptclip.shift import Encoded, FeatureShift, SquareDistance, root
 
 
 class TextTower:
@@ -26,8 +27,12 @@ class TextTower:
         self.blocks = model.transformer.resblocks
 
     def __call__(
-        self, layout: Layout, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        layout: Layout,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features of K class prompts, and their feature shift if asked for.
 
         Args:
@@ -35,13 +40,16 @@ class TextTower:
             prompts: per block an (n, width) context or None. Entry 0 may be (K, n, width) where the layout is class
                 specific, or (G, n, width): G contexts, each for all classes.
             shift: measure the shift of every block (Eq. 6); samples are the classes.
+            changes: per block what is changed in it, or None.
 
         Returns:
-            (K, D) features, or (G, K, D) of G contexts; and the shift, None unless asked for.
+            Features (K, D), or (G, K, D) of G contexts; and the shift if asked for.
 
         Raises:
             ValueError: more prompts than blocks, or a prompt of another shape than the layout has places for.
         """
+        if any(changes):
+            raise NotImplementedError("Changes of blocks.")
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
         x = self._embed(layout, prompts[0])  # (G, N, W)
@@ -62,7 +70,8 @@ class TextTower:
         features = features.index_select(1, layout.rank)  # (G, K, D)
         many = prompts[0] is not None and prompts[0].dim() == 3 and not layout.class_specific
         entries = layout.unprompted * x.shape[-1]
-        return features if many else features[0], FeatureShift(torch.stack(norms), entries) if shift else None
+        measured = FeatureShift(torch.stack(norms), entries) if shift else None
+        return Encoded(features if many else features[0], measured)
 
     def _check(self, layout: Layout, prompts: list[Tensor | None]) -> None:
         if len(prompts) > len(self.blocks):

@@ -15,8 +15,9 @@ from promptclip.block import (
     project_queries_at,
     recomputed,
 )
+from promptclip.changes import BlockChange
 from promptclip.prompts import is_vit
-from promptclip.shift import FeatureShift, SquareDistance, root
+from promptclip.shift import Encoded, FeatureShift, SquareDistance, root
 
 
 class VisionTower:
@@ -33,8 +34,12 @@ class VisionTower:
         self.vit = is_vit(model)
 
     def __call__(
-        self, images: Tensor, prompts: Sequence[Tensor | None] = (), shift: bool = False
-    ) -> tuple[Tensor, FeatureShift | None]:
+        self,
+        images: Tensor,
+        prompts: Sequence[Tensor | None] = (),
+        shift: bool = False,
+        changes: Sequence[BlockChange | None] = (),
+    ) -> Encoded:
         """Features of images, and their feature shift if asked for.
 
         Args:
@@ -42,18 +47,21 @@ class VisionTower:
             prompts: per block an (n, width) prompt or None. Entry 0 joins after the positional embedding, before
                 `ln_pre`; a later one replaces the prompt tokens' output of the block before.
             shift: measure the shift of every block (Eq. 6); samples are the images.
+            changes: per block what is changed in it, or None.
 
         Returns:
-            (B, D) features; and the shift, None unless asked for.
+            Features (B, D); the shift if asked for; what became of the tokens that `changes` put in.
 
         Raises:
             ValueError: prompts or shift with a ResNet, or more prompts than blocks.
         """
+        if any(changes):
+            raise NotImplementedError("Changes of blocks.")
         images = images.to(self.visual.conv1.weight.dtype)
         if not self.vit:
             if prompts or shift:
                 raise ValueError("Vision prompts and feature shift need a ViT backbone; this one is a ResNet.")
-            return self.visual(images), None
+            return Encoded(self.visual(images))
         blocks = self.visual.transformer.resblocks
         if len(prompts) > len(blocks):
             raise ValueError(f"There are prompts for {len(prompts)} blocks, but the vision tower has {len(blocks)}.")
@@ -73,9 +81,9 @@ class VisionTower:
                 norms.append(norm)
         features = self.visual.ln_post(x[:, 0]) @ self.visual.proj
         if not shift:
-            return features, None
+            return Encoded(features)
         entries = torch.full((len(images),), tokens * x.shape[-1], device=x.device)
-        return features, FeatureShift(torch.stack(norms), entries)
+        return Encoded(features, FeatureShift(torch.stack(norms), entries))
 
     def _embed(self, images: Tensor, prompt: Tensor | None) -> tuple[Tensor, int]:
         """Class token, patches and shallow prompts, and the number of tokens that are not prompts."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptclip.class_texts import fill
 from promptclip.learner import CROSS_ENTROPY, Loss, Output, PromptLearner
 from promptclip.model import PromptedCLIP
 from trainers import coop
 from trainers.method import Method, Option, Setup, register
-from trainers.templates import fill
 
 
 class TemplateFeatures(nn.Module):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from promptclip.class_texts import fill
 from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, at_least_single, cosine_logits
 from promptclip.model import PromptedCLIP
 from trainers import coop
 from trainers.method import Method, Option, Setup, register
-from trainers.templates import fill
 
 
 class ZeroshotPrediction(nn.Module):

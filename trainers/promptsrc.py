@@ -7,12 +7,13 @@ from clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptclip.class_texts import fill
 from promptclip.learner import CROSS_ENTROPY, Loss, Output, PromptLearner, at_least_single, cosine_logits
 from promptclip.model import PromptedCLIP
 from trainers import independent
 from trainers.independent import prompts
 from trainers.method import Method, Option, Options, Setup, register
-from trainers.templates import fill, tables
+from trainers.templates import tables
 
 OPTIONS = (
     independent.tower_options("VISION", 4, 9)
@@ -55,7 +56,7 @@ class FrozenTeacher(nn.Module):
         self.register_buffer("text", F.normalize(features, dim=-1), persistent=False)
 
     def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Lesson:
-        image = F.normalize(clip.encode_image(images)[0], dim=-1)
+        image = F.normalize(clip.encode_image(images).features, dim=-1)
         logits = cosine_logits(image, self.text, clip.model.logit_scale)
         return Lesson(image, self.text, at_least_single(logits).log_softmax(-1))
 

@@ -27,8 +27,3 @@ def dataset_template(dataset: str, own: str = "", table: str = "dataset") -> str
     if own and "{}" not in own:
         raise ValueError(f"DATASET.TEMPLATE {own!r} has no {{}} where the class name goes, as in {DEFAULT!r}.")
     return own or tables()[table].get(dataset, DEFAULT)
-
-
-def fill(template: str, names: list[str]) -> list[str]:
-    """One text per class name, "_" read as a space."""
-    return [template.replace("{}", name.replace("_", " ")) for name in names]

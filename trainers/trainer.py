@@ -148,7 +148,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             ValueError: MODEL.CHECKPOINTING is none of auto, on, off.
         """
         prompts = self.learner.prompts
-        text_layout = None if isinstance(self.classes, Tensor) else self.classes
+        text_layout = None if isinstance(self.classes.text, Tensor) else self.classes.text
         vision_prompts = next((len(prompt) for prompt in prompts.vision() if prompt is not None), 0)
         batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
@@ -175,6 +175,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     def forward_backward(self, batch: dict) -> dict[str, float]:
         """One step on a batch; returns what the training line shows. The device is waited for once."""
+        for action in self.learner.before_step:
+            action()
         result = self.step(*self.parse_batch_train(batch))
         *values, size = result.numbers.tolist()
         summary = dict(zip(self.numbers, values, strict=True))
@@ -191,7 +193,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             self.tell("step_ends", (batch,), summary)
         return summary
 
-    def gradients(self, images: Tensor, labels: Tensor) -> StepResult:
+    def gradients(self, images: Tensor, labels: Tensor, *second: Tensor) -> StepResult:
         """Forward and backward pass: sets the gradients of what is learned.
 
         Nothing here waits for the device or asks it for a value, so that a graph can repeat it (`cuda_graph.py`).
@@ -201,7 +203,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         parameters = list(learner.parameters())
         size = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
         with self._autocast():
-            output = learner(self.clip, self.classes, images)
+            output = learner(self.clip, self.classes, images, None, *second)
             losses = {
                 name: loss.function(output, labels) if loss.weight == 1 else loss.weight * loss.function(output, labels)
                 for name, loss in learner.losses.items()
@@ -248,9 +250,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
                 "is untouched."
             )
 
-    def parse_batch_train(self, batch: dict) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W) and labels (B,) on the device."""
-        return batch["img"].to(self.device), batch["label"].to(self.device)
+    def parse_batch_train(self, batch: dict) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) and labels (B,) on the device, and a second view where the loader draws two."""
+        return tuple(batch[key].to(self.device) for key in ("img", "label", "img2") if key in batch)
 
     def after_epoch(self) -> None:
         """What the method does at an epoch's end, then what Dassl does: evaluate on val, save."""

@@ -1,26 +1,15 @@
 """Zero-shot CLIP: the hand-written template of the data set, or an ensemble of templates (arXiv 2103.00020)."""
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
+from promptclip.class_texts import TemplateTexts
 from promptclip.learner import PromptLearner
-from promptclip.model import PromptedCLIP
 from promptclip.prompts import PromptModule
 from trainers.method import PREC, Method, Setup, register
-from trainers.templates import fill, tables
-
-
-def ensemble(clip: PromptedCLIP, templates: list[str], names: list[str]) -> Tensor:
-    """(K, D) mean of the templates' normalised features, normalised again."""
-    features = [clip.encode_texts(fill(template, names)) for template in templates]
-    total = sum((F.normalize(one, dim=-1) for one in features), torch.tensor(0.0))
-    return F.normalize(total / len(features), dim=-1)
+from trainers.templates import tables
 
 
 def with_templates(templates: list[str]) -> PromptLearner:
     """CLIP that learns nothing and describes its classes with `templates`."""
-    return PromptLearner(PromptModule(), {}, classes=lambda clip, names: ensemble(clip, templates, names))
+    return PromptLearner(PromptModule(), {}, class_texts=TemplateTexts(templates))
 
 
 def build_single(setup: Setup) -> PromptLearner:

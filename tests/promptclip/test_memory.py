@@ -19,8 +19,8 @@ def step(tower, layout, shift):
         [torch.randn(2, width, generator=generator).mul(0.1).requires_grad_() for _ in range(3)] for width in (64, 128)
     )
     images = torch.randn(3, 3, 32, 32, generator=generator)
-    image, image_shift = tower.encode_image(images, vision, shift)
-    texts, text_shift = tower.encode_text(layout, text, shift)
+    image, image_shift, _ = tower.encode_image(images, vision, shift)
+    texts, text_shift, _ = tower.encode_text(layout, text, shift)
     loss = cosine_logits(image, texts, tower.model.logit_scale).logsumexp(1).sum()
     return loss + (image_shift.norm.sum() + text_shift.norm.sum() if shift else 0), [*text, *vision]
 

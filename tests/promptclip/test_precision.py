@@ -28,8 +28,8 @@ def run(model, context=nullcontext):
     images = torch.randn(3, 3, 32, 32, generator=generator)
     tower = PromptedCLIP(model)
     with context():
-        image, image_shift = tower.encode_image(images, vision, shift=True)
-        texts, text_shift = tower.encode_text(tower.layout(CLASSES), text, shift=True)
+        image, image_shift, _ = tower.encode_image(images, vision, shift=True)
+        texts, text_shift, _ = tower.encode_text(tower.layout(CLASSES), text, shift=True)
         logits = cosine_logits(image, texts, tower.model.logit_scale).float()
         (logits.logsumexp(1).sum() + image_shift.norm.sum() + text_shift.norm.sum()).backward()
     numbers = [logits, image_shift.norm, text_shift.norm, text[0].grad, vision[1].grad]

@@ -114,7 +114,7 @@ def test_losses_and_learning_rates(run):
 
 
 def trainer_text(run):
-    return run[3].classes.numpy()
+    return run[3].classes.text.numpy()
 
 
 def test_gradients_of_the_first_step(run):
