@@ -144,8 +144,8 @@ def _without_files(name: str, model: CLIP, names: list[str]) -> type[PromptTrain
 def text_tokens(trainer: PromptTrainer) -> int:
     """Tokens that a text pass computes."""
     if isinstance(trainer.clip, PlainCLIP):
-        return len(trainer.classes) * trainer.clip.model.context_length
-    return len(trainer.classes.ids)
+        return len(trainer.classes.names) * trainer.clip.model.context_length
+    return len(trainer.classes.text.ids)
 
 
 def batch(names: list[str], size: int, resolution: int) -> dict[str, Tensor]:

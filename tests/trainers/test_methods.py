@@ -7,7 +7,7 @@ import torch
 from trainer_factory import NAMES, batches, configuration, logits, make
 
 from promptclip.model import Precision
-from trainers.templates import DEFAULT, dataset_template, fill, tables
+from trainers.templates import DEFAULT, dataset_template, tables
 
 IMAGES = torch.from_numpy(recipe.images(32)[0])
 
@@ -111,7 +111,6 @@ def test_templates():
     assert len(tables()["promptsrc_60"]) == 60 and len(tables()["imagenet_80"]) == 80
     assert all("{}" in template for key in ("select_7", "promptsrc_60", "imagenet_80") for template in tables()[key])
     assert all("{}" in template for key in ("dataset", "generic") for template in tables()[key].values())
-    assert fill("a {}.", ["sea_lion"]) == ["a sea lion."]
     assert dataset_template("Unheard") == DEFAULT != dataset_template("DescribableTextures")
     assert dataset_template("Unheard", "a sketch of a {}.") == "a sketch of a {}."
     with pytest.raises(ValueError, match="has no {} where the class name goes"):
