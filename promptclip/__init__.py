@@ -12,7 +12,7 @@ from typing import Any
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
 
 _PLACES = {
-    "EMBEDDED": "load",
+    "EMBEDDED": "backbone",
     "ClassPrompts": "class_prompts",
     "FeatureShift": "shift",
     "FeatureSurgery": "surgery",
@@ -23,8 +23,8 @@ _PLACES = {
     "PromptedCLIP": "model",
     "Prompts": "prompts",
     "Surgery": "surgery",
-    "backbone_names": "load",
-    "load_clip": "load",
+    "backbone_names": "backbone",
+    "load_clip": "backbone",
 }
 __all__ = sorted(_PLACES)
 

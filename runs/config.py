@@ -22,7 +22,7 @@ import trainers  # noqa: F401  registers the methods
 from datasets.splits import SUBSETS
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
-from promptclip.load import backbone_names
+from promptclip.backbone import backbone_names
 from promptclip.model import CHECKPOINTING
 
 PATHS = (

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 
 from promptclip.common.files import InUse, Lock, holder
 from promptclip.common.names import flatten, unknown
-from promptclip.load import load_clip
+from promptclip.backbone import load_clip
 from runs.command_line import build_parser
 from runs.config import build_config, check_names, check_places, check_values, is_prompt_method
 from runs.directory import LOCK, earlier_record, is_finished

@@ -10,7 +10,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from yacs.config import CfgNode
 
-from promptclip.load import load_clip, weights_digest
+from promptclip.backbone import load_clip, weights_digest
 from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
