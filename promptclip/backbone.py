@@ -10,7 +10,9 @@ import math
 import pickle
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,6 +21,7 @@ import clip
 import torch
 from clip.model import CLIP, build_model
 
+from promptclip.common.machine import cores
 from promptclip.common.names import unknown
 from promptclip.common.unpickling import PlainUnpickler
 
@@ -64,6 +67,21 @@ def weights_digest(model: CLIP) -> str:
     return f"{digest:08x}"
 
 
+def weights_sha256(model: CLIP) -> str:
+    """The SHA-256 of a CLIP's weights: of the line "name shape sha256" of each, sorted, its values in float32.
+
+    Unlike `weights_digest`, which stands in checkpoints, it takes in every value, and nobody can make two alike.
+    """
+
+    def line(item: tuple[str, torch.Tensor]) -> str:
+        name, value = item
+        data = value.detach().cpu().float().contiguous().numpy()
+        return f"{name} {tuple(value.shape)} {sha256(data).hexdigest()}\n"
+
+    with ThreadPoolExecutor(cores()) as pool:  # hashing lets other threads run
+        return sha256("".join(pool.map(line, sorted(model.state_dict().items()))).encode()).hexdigest()
+
+
 def _named(name: str) -> CLIP:
     try:
         return clip.load(name, device="cpu", jit=False)[0]
@@ -92,12 +110,15 @@ def _from_file(path: Path) -> CLIP:
             f"TorchScript archive or the state dict of clip.model.CLIP."
         )
     try:
-        # sizes that do not fit are found before they are allocated
+        # sizes that do not fit are found before anything is allocated, and no initial values are drawn
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            build_model(dict(state))
-        model = build_model(dict(state)).float()  # build_model rounds to half precision, so load the values once more
-        model.load_state_dict(state)
+            model = build_model(dict(state)).float()
+        values = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+        model.load_state_dict({key: value.contiguous() for key, value in values.items()}, assign=True)
+        mask = model.build_attention_mask()  # no part of the state
+        for block in model.transformer.resblocks:
+            block.attn_mask = mask
     except Exception as error:  # build_model derives the sizes from whatever the file holds
         raise ValueError(f"{path} looks like CLIP's weights, but they do not fit together: {_brief(error)}") from error
     return model
