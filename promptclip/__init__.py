@@ -1,4 +1,4 @@
-"""CLIP with prompts: load it, run its two towers with per-layer prompts, measure and correct feature shift.
+"""CLIP with prompts: use what was trained, load CLIP, run its two towers with per-layer prompts, correct feature shift.
 
 The names below are looked up when they are first used, so that `promptclip.common`, which needs neither torch nor
 clip, is there at once for whoever only wants to say what is missing.
@@ -12,6 +12,7 @@ from typing import Any
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
 
 _PLACES = {
+    "Classifier": "classifier",
     "EMBEDDED": "backbone",
     "ClassPrompts": "class_prompts",
     "FeatureShift": "shift",
@@ -24,6 +25,7 @@ _PLACES = {
     "Prompts": "prompts",
     "Surgery": "surgery",
     "backbone_names": "backbone",
+    "load": "loading",
     "load_clip": "backbone",
 }
 __all__ = sorted(_PLACES)

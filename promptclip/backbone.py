@@ -75,7 +75,7 @@ def weights_sha256(model: CLIP) -> str:
 
     def line(item: tuple[str, torch.Tensor]) -> str:
         name, value = item
-        data = value.detach().cpu().float().contiguous().numpy()
+        data = value.detach().cpu().float().contiguous().numpy().data
         return f"{name} {tuple(value.shape)} {sha256(data).hexdigest()}\n"
 
     with ThreadPoolExecutor(cores()) as pool:  # hashing lets other threads run

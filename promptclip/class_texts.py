@@ -30,6 +30,10 @@ class TemplateTexts(Part, kind="template_texts"):
     def settings(self) -> dict[str, object]:
         return {"templates": self.templates, "normalised": self.normalised, "underscores": self.underscores}
 
+    def with_template(self, template: str) -> "TemplateTexts":
+        """The same with one template of another wording."""
+        return TemplateTexts([template], self.normalised, self.underscores)
+
     def forward(self, clip: PromptedCLIP, names: list[str]) -> Tensor:
         """Features of the class names.
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from promptclip.changes import Changes
 from promptclip.class_prompts import Layout
 from promptclip.model import PromptedCLIP
-from promptclip.parts import Part
+from promptclip.parts import Part, names_of_training
 from promptclip.prompts import PromptModule, Prompts
 from promptclip.shift import Encoded, FeatureShift, ShiftScale
 
@@ -335,11 +335,7 @@ class PromptLearner(nn.Module):
 
         A checkpoint to be tested may lack them.
         """
-        parts = {
-            place: module.training_only for place, module in self.named_modules() if hasattr(module, "training_only")
-        }
-        needed = {file_name(f"{place}.{key}") for place, keys in parts.items() for key in keys}
-        return {name for name in self.state_dict() if name in needed}
+        return {file_name(name) for name in names_of_training(self)}
 
 
 UNNAMED = ("prompts.", "changes.", "corrections.", "head.")

@@ -116,6 +116,13 @@ class PromptModule(Part, kind="no_prompts"):
         return ClassPrompts.from_texts(names, context_length)
 
 
+def as_trained(prompts: PromptModule, words: str = "", position: str = "end", template: str = "") -> PromptModule:
+    """The tokens that `prompts`, which do not depend on the image, give now; the rest as `TrainedPrompts` takes it."""
+    from promptclip.trained_prompts import TrainedPrompts  # which needs what this file defines
+
+    return TrainedPrompts.of(prompts, words, position, template)
+
+
 class Context(PromptModule):
     """A shallow text context `ctx` (CoOp, arXiv 2109.01134, Eq. 2).
 
@@ -131,6 +138,9 @@ class Context(PromptModule):
 
     def text(self, image: Tensor | None = None) -> list[Tensor]:
         return [self.ctx]
+
+    def trained(self) -> PromptModule:
+        return as_trained(self, self.words, self.position)
 
     def class_prompts(self, names: list[str], context_length: int) -> ClassPrompts:
         n_ctx, specific = self.ctx.shape[-2], self.ctx.dim() == 3
@@ -166,10 +176,17 @@ class IndependentPrompts(PromptModule):
     def text(self, image: Tensor | None = None) -> list[Tensor]:
         return [] if self.ctx is None else [self.ctx, *self.text_deep]
 
+    @property
+    def template(self) -> str:
+        """What stands for a class where the text tower has no prompts."""
+        return f"{self.words.replace('_', ' ')} {{}}.".strip()
+
+    def trained(self) -> PromptModule:
+        return as_trained(self, self.words, template=self.template if self.ctx is None else "")
+
     def class_prompts(self, names: list[str], context_length: int) -> ClassPrompts:
         if self.ctx is None:
-            words = self.words.replace("_", " ")
-            texts = [f"{words} {name.replace('_', ' ')}.".strip() for name in names]
+            texts = [self.template.replace("{}", name.replace("_", " ")) for name in names]
             return ClassPrompts.from_texts(texts, context_length)
         return ClassPrompts.with_context(names, len(self.ctx), self.words, context_length=context_length)
 
@@ -201,6 +218,9 @@ class CoupledPrompts(PromptModule):
 
     def text(self, image: Tensor | None = None) -> list[Tensor]:
         return [self.ctx, *self.compound_prompts_text]
+
+    def trained(self) -> PromptModule:
+        return as_trained(self, self.words)
 
     def class_prompts(self, names: list[str], context_length: int) -> ClassPrompts:
         return ClassPrompts.with_context(names, len(self.ctx), self.words, context_length=context_length)

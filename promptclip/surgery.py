@@ -109,11 +109,16 @@ class FeatureSurgery(Corrections, kind="surgery"):
         zero: bool = True,
     ) -> None:
         super().__init__()
+        self._settings = {"width": width, "image": [*image], "text": [*text], "momentum": momentum, "guided": guided}
+        self._settings |= {"activation": activation, "zero": zero}
         self.guided = guided
         self.text_surgery = Surgery(width, activation, zero)
         self.text_alpha = Alpha(*text, momentum)
         self.image_surgery = Surgery(width, activation, zero)
         self.image_alpha = Alpha(*image, momentum)
+
+    def settings(self) -> dict[str, Any]:
+        return self._settings
 
     def strengths(self) -> dict[str, Callable[[Any], Tensor]]:
         """For the training line: alpha of either modality, by the name it is shown under."""

@@ -20,9 +20,9 @@ from yacs.config import CfgNode
 import datasets
 import trainers  # noqa: F401  registers the methods
 from datasets.splits import SUBSETS
+from promptclip.backbone import backbone_names
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
-from promptclip.backbone import backbone_names
 from promptclip.model import CHECKPOINTING
 
 PATHS = (

@@ -14,9 +14,9 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
+from promptclip.backbone import load_clip
 from promptclip.common.files import InUse, Lock, holder
 from promptclip.common.names import flatten, unknown
-from promptclip.backbone import load_clip
 from runs.command_line import build_parser
 from runs.config import build_config, check_names, check_places, check_values, is_prompt_method
 from runs.directory import LOCK, earlier_record, is_finished

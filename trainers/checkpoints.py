@@ -10,10 +10,10 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import load_checkpoint
 from torch import Tensor
 
+from promptclip.backbone import backbone_names
 from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
 from promptclip.learner import PromptLearner
-from promptclip.backbone import backbone_names
 from trainers.method import Method, Options
 
 # The reference implementations' names for what they learn, and ours. {n}: a block, of which ours count the deep ones.
