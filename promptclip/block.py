@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from promptclip.changes import UNCHANGED, BlockChange
+
 SLOPE = 1.702  # of CLIP's activation x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
@@ -21,8 +23,14 @@ SLOPE = 1.702  # of CLIP's activation x * sigmoid(1.702 x) = silu(1.702 x) / 1.7
 
 def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """Queries, keys and values of `x` (..., N, width), as one (..., N, 3, H, width / H)."""
+    return project_normed(block, block.ln_1(x), UNCHANGED)
+
+
+def project_normed(block: ResidualAttentionBlock, x: Tensor, change: BlockChange) -> Tensor:
+    """`project` of x that `ln_1` has normalised."""
     attn = block.attn
-    qkv = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+    qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias)
+    qkv = qkv if change.delta is None else qkv + change.delta(x, "qkv").to(qkv.dtype)
     return qkv.unflatten(-1, (3, attn.num_heads, -1))
 
 
@@ -41,10 +49,19 @@ def project_first(block: ResidualAttentionBlock, x: Tensor, prompts: Tensor) -> 
 
 def project_queries_at(block: ResidualAttentionBlock, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Queries at few `places` (M,) alone, (G, M, H, d), and keys and values of all x (G, N, width), (G, N, 2, H, d)."""
-    attn, width = block.attn, x.shape[-1]
     x = block.ln_1(x)
-    q = F.linear(x.index_select(1, places), attn.in_proj_weight[:width], attn.in_proj_bias[:width])
+    return project_normed_at(block, x, x.index_select(1, places), UNCHANGED)
+
+
+def project_normed_at(
+    block: ResidualAttentionBlock, x: Tensor, few: Tensor, change: BlockChange
+) -> tuple[Tensor, Tensor]:
+    """`project_queries_at` of x that `ln_1` has normalised, and of its tokens `few` (G, M, width) at those places."""
+    attn, width = block.attn, x.shape[-1]
+    q = F.linear(few, attn.in_proj_weight[:width], attn.in_proj_bias[:width])
     kv = F.linear(x, attn.in_proj_weight[width:], attn.in_proj_bias[width:])
+    if change.delta is not None:
+        q, kv = q + change.delta(few, "q").to(q.dtype), kv + change.delta(x, "kv").to(kv.dtype)
     return q.unflatten(-1, (attn.num_heads, -1)), kv.unflatten(-1, (2, attn.num_heads, -1))
 
 
@@ -114,6 +131,15 @@ def finish(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor
     return x + frozen_mlp(block, block.ln_2(x))
 
 
+def finish_changed(
+    block: ResidualAttentionBlock, x: Tensor, normed: Tensor, attended: Tensor, change: BlockChange
+) -> Tensor:
+    """`finish` of a changed block; `normed` is what `ln_1` made of x."""
+    h = x + block.attn.out_proj(attended)
+    out = h + frozen_mlp(block, (change.ln_2 or block.ln_2)(h))
+    return out if change.adapter is None else out + change.adapter(normed).to(out.dtype)
+
+
 class FrozenMLP(torch.autograd.Function):
     """CLIP's two-layer perceptron with frozen weights: one tensor kept for the backward pass, not four.
 
@@ -152,6 +178,7 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
 # ---- memory for time ---------------------------------------------------------------------------------------------
 
 
-def recomputed(function: Callable) -> Callable:
-    """A form of `function` that keeps its inputs alone and computes the rest again in the backward pass."""
-    return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+def recomputed(function: Callable, random: bool = False) -> Callable:
+    """A form of `function` that keeps its inputs alone and computes the rest again in the backward pass; where it is
+    `random`, with the same random numbers."""
+    return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=random)

@@ -4,6 +4,8 @@ that are put in. Prompts, which stand at the ends of the sequences, are in `prom
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+import torch
+from clip.model import CLIP
 from torch import Tensor
 
 from promptclip.parts import Part
@@ -27,6 +29,7 @@ class BlockChange(NamedTuple):
             (TCP, arXiv 2311.18231). From this block on, classes no longer share these positions.
         adapter: (..., W) -> (..., W), of ln_1 h; added to the block's output (MMA, CVPR 2024).
         delta: added to queries, keys and values.
+        random: `delta` draws dropout, so that from this block on no two classes share anything.
         ln_1, ln_2: stand in for the block's own LayerNorms (2SFS, arXiv 2503.11609).
     """
 
@@ -34,11 +37,33 @@ class BlockChange(NamedTuple):
     class_tokens: Tensor | None = None
     adapter: Callable[[Tensor], Tensor] | None = None
     delta: ProjectionDelta | None = None
+    random: bool = False
     ln_1: Callable[[Tensor], Tensor] | None = None
     ln_2: Callable[[Tensor], Tensor] | None = None
 
 
 UNCHANGED = BlockChange()
+
+
+def block_by_block(changes: Sequence[BlockChange | None], blocks: int, tower: str) -> list[BlockChange]:
+    """`changes` of all `blocks` blocks of a tower, "text" or "vision"; None becomes UNCHANGED.
+
+    Raises:
+        ValueError: there are more changes than blocks, or changes that exclude each other.
+    """
+    if any(one and one.tokens is not None for one in changes) and any(
+        one and (one.class_tokens is not None or one.random) for one in changes
+    ):
+        raise ValueError("Tokens cannot be put in where class_tokens or dropout make a class's first tokens its own.")
+    if len(changes) > blocks:
+        raise ValueError(f"There are changes for {len(changes)} blocks, but the {tower} tower has {blocks}.")
+    return [*(change or UNCHANGED for change in changes), *[UNCHANGED] * (blocks - len(changes))]
+
+
+def after_first(x: Tensor, tokens: Tensor, replaced: int) -> Tensor:
+    """x (G, N, W) with `tokens` (n, W) behind its first token, over the `replaced` ones that stand there."""
+    tokens = tokens.to(x.dtype).expand(len(x), -1, -1)
+    return torch.cat([x[:, :1], tokens, x[:, 1 + replaced :]], dim=1)
 
 
 class Changes(Part):

@@ -4,10 +4,10 @@ for the feature shift, `clip`'s own blocks. It is the benchmarks' other side and
 from collections.abc import Sequence
 
 import torch
-from clip.model import CLIP
+from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
-from promptclip.changes import BlockChange
+from promptclip.changes import UNCHANGED, BlockChange, after_first
 from promptclip.class_prompts import ClassPrompts
 from promptclip.model import PromptedCLIP
 from promptclip.shift import Encoded, FeatureShift
@@ -28,6 +28,22 @@ def run_block(block: torch.nn.Module, x: Tensor) -> Tensor:
     return block(x.permute(1, 0, 2)).permute(1, 0, 2)
 
 
+def run_changed(block: ResidualAttentionBlock, x: Tensor, change: BlockChange, causal: bool) -> Tensor:
+    """The same with the block's parts changed, step by step."""
+    attn = block.attn
+    normed = (change.ln_1 or block.ln_1)(x)
+    qkv = normed @ attn.in_proj_weight.t() + attn.in_proj_bias
+    if change.delta is not None:
+        qkv = qkv + change.delta(normed, "qkv")
+    q, k, v = (part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, -1))
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if causal:
+        scores = scores + torch.full_like(scores[0, 0], float("-inf")).triu(1)
+    h = x + attn.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+    out = h + block.mlp((change.ln_2 or block.ln_2)(h))
+    return out if change.adapter is None else out + change.adapter(normed)
+
+
 def norm(shift: Tensor, seen: Tensor | None = None) -> Tensor:
     """(N,) Frobenius norm of a shift (N, L, W), at the positions that are `seen` (N, L)."""
     squares = shift.square().sum(-1)
@@ -36,9 +52,14 @@ def norm(shift: Tensor, seen: Tensor | None = None) -> Tensor:
 
 
 def text(
-    model: CLIP, classes: ClassPrompts, prompts: Sequence[Tensor | None], shift: bool = True
+    model: CLIP,
+    classes: ClassPrompts,
+    prompts: Sequence[Tensor | None],
+    shift: bool = True,
+    changes: Sequence[BlockChange | None] = (),
 ) -> tuple[Tensor, Tensor | None]:
     """(features (K, D), shift norms (L, K)) of all classes at once, each 77 positions long."""
+    inserted = 0
     device = model.logit_scale.device
     ids, context = (t.to(device) for t in padded(classes, model.context_length))
     ends = torch.tensor([len(row) - 1 for row in classes.ids], device=device)
@@ -51,7 +72,7 @@ def text(
         if prompt is None:
             return x
         new = prompt[context[rows, places]] if prompt.dim() == 2 else prompt[rows, context[rows, places]]
-        return x.index_put((rows, places), new.to(x.dtype))
+        return x.index_put((rows, places + inserted), new.to(x.dtype))
 
     x = put(model.token_embedding(ids).type(model.dtype), prompts[0] if prompts else None)
     x = x + model.positional_embedding.type(model.dtype)
@@ -59,19 +80,31 @@ def text(
     for number, block in enumerate(model.transformer.resblocks):
         if 0 < number < len(prompts):
             x = put(x, prompts[number])
+        change = changes[number] if number < len(changes) else None
+        if change is not None and change.tokens is not None:
+            x = after_first(x, change.tokens, inserted)
+            inserted = len(change.tokens)
+        if change is not None and change.class_tokens is not None:
+            n = change.class_tokens.shape[1]
+            x = torch.cat([x[:, :1], change.class_tokens.to(x.dtype), x[:, 1 + n :]], dim=1)
         if shift:
             unprompted = run_block(block, x[every[:, None], tokens])
-        x = run_block(block, x)
+        x = run_changed(block, x, change or UNCHANGED, True) if any(changes) else run_block(block, x)
         if shift:
             norms.append(norm(x[every[:, None], tokens] - unprompted, seen))
-    features = model.ln_final(x).type(model.dtype)[every, ends] @ model.text_projection
+    features = model.ln_final(x).type(model.dtype)[every, ends + inserted] @ model.text_projection
     return features, torch.stack(norms) if shift else None
 
 
 def vision(
-    model: CLIP, images: Tensor, prompts: Sequence[Tensor | None], shift: bool = True
-) -> tuple[Tensor, Tensor | None]:
-    """(features (B, D), shift norms (L, B))."""
+    model: CLIP,
+    images: Tensor,
+    prompts: Sequence[Tensor | None],
+    shift: bool = True,
+    changes: Sequence[BlockChange | None] = (),
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """(features (B, D), shift norms (L, B), what became of tokens put in (B, n, W))."""
+    inserted = 0
     visual = model.visual
     x = visual.conv1(images.type(model.dtype)).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
@@ -85,12 +118,18 @@ def vision(
         prompt = prompts[number] if 0 < number < len(prompts) else None
         if prompt is not None:
             x = torch.cat([x[:, :tokens], prompt.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        change = changes[number] if number < len(changes) else None
+        if change is not None and change.tokens is not None:
+            x, tokens = after_first(x, change.tokens, inserted), tokens - inserted + len(change.tokens)
+            inserted = len(change.tokens)
         if shift:
             unprompted = run_block(block, x[:, :tokens])
-        x = run_block(block, x)
+        x = run_changed(block, x, change or UNCHANGED, False) if any(changes) else run_block(block, x)
         if shift:
             norms.append(norm(x[:, :tokens] - unprompted))
-    return visual.ln_post(x[:, 0]) @ visual.proj, torch.stack(norms) if shift else None
+    x = visual.ln_post(x)
+    features, put_in = x[:, 0] @ visual.proj, x[:, 1 : 1 + inserted] if inserted else None
+    return features, torch.stack(norms) if shift else None, put_in
 
 
 class PlainCLIP(PromptedCLIP):
@@ -119,10 +158,10 @@ class PlainCLIP(PromptedCLIP):
         changes: Sequence[BlockChange | None] = (),
     ) -> Encoded:
         """Features (B, D) of images (B, 3, H, W)."""
-        features, norms = vision(self.model, images, prompts, shift)
+        features, norms, put_in = vision(self.model, images, prompts, shift, changes)
         tokens = self.model.visual.positional_embedding.numel()
         entries = features.new_full((len(images),), tokens)
-        return Encoded(features, None if norms is None else FeatureShift(norms, entries))
+        return Encoded(features, None if norms is None else FeatureShift(norms, entries), put_in)
 
     def encode_text(  # type: ignore[override]
         self,
@@ -136,7 +175,7 @@ class PlainCLIP(PromptedCLIP):
         parts = _slices(layout, self.slice_size) if sliced else [layout]
         found, shifts = [], []
         for part in parts:
-            features, norms = text(self.model, part, prompts, shift)
+            features, norms = text(self.model, part, prompts, shift, changes)
             norms = features.new_zeros(0) if norms is None else norms
             if sliced:
                 (features.sum() + norms.sum()).backward()

@@ -7,9 +7,20 @@ import torch
 from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
-from promptclip.block import attend, finish, project, project_first, project_queries_at, recomputed
-from promptclip.changes import BlockChange
+from promptclip.block import (
+    attend,
+    finish,
+    finish_changed,
+    project,
+    project_first,
+    project_normed,
+    project_normed_at,
+    project_queries_at,
+    recomputed,
+)
+from promptclip.changes import BlockChange, after_first, block_by_block
 from promptclip.class_prompts import Layout
+from promptclip.relaid import places_after_first, unshared, with_tokens_after_first
 from promptclip.shift import Encoded, FeatureShift, SquareDistance, root
 
 
@@ -49,7 +60,7 @@ class TextTower:
             ValueError: more prompts than blocks, or a prompt of another shape than the layout has places for.
         """
         if any(changes):
-            raise NotImplementedError("Changes of blocks.")
+            return self._changed(layout, prompts, shift, block_by_block(changes, len(self.blocks), "text"))
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
         x = self._embed(layout, prompts[0])  # (G, N, W)
@@ -72,6 +83,31 @@ class TextTower:
         entries = layout.unprompted * x.shape[-1]
         measured = FeatureShift(torch.stack(norms), entries) if shift else None
         return Encoded(features if many else features[0], measured)
+
+    def _changed(
+        self, layout: Layout, prompts: Sequence[Tensor | None], shift: bool, changes: list[BlockChange]
+    ) -> Encoded:
+        """The same with changed blocks. Blocks before the first change that see nothing learned keep nothing."""
+        if shift:
+            raise ValueError("Feature shift is what prompts do (Eq. 6); it is not measured where blocks are changed.")
+        prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
+        self._check(layout, prompts)
+        many = prompts[0] is not None and prompts[0].dim() == 3 and not layout.class_specific
+        x, inserted = self._embed(layout, prompts[0]), 0
+        for number, (block, change) in enumerate(zip(self.blocks, changes, strict=True)):
+            prompt = prompts[number]
+            if number and prompt is not None:
+                x = _replace_prompts(layout, prompt, x)
+            layout, x, inserted = _change_tokens(layout, x, change, inserted)
+            if number == len(self.blocks) - 1:
+                x = _changed_last_block(block, layout, x, change)
+                break
+            keeps = not (self.checkpointing and torch.is_grad_enabled())
+            run = _changed_block if keeps else recomputed(_changed_block, change.random)
+            x = run(block, layout, x, change)
+        features = self.model.ln_final(x) @ self.model.text_projection
+        features = features.index_select(1, layout.rank)  # (G, K, D)
+        return Encoded(features if many else features[0])
 
     def _check(self, layout: Layout, prompts: list[Tensor | None]) -> None:
         if len(prompts) > len(self.blocks):
@@ -130,13 +166,61 @@ def _block(
 def _last_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor) -> Tensor:
     """The last block's output at the end tokens alone, (G, K, W) as the suffixes lie."""
     q, kv = project_queries_at(block, x, layout.end)
+    return finish(block, x.index_select(1, layout.end), _attend_from_ends(layout, q, kv))
+
+
+def _attend_from_ends(layout: Layout, q: Tensor, kv: Tensor) -> Tensor:
+    """Attention of the end tokens (G, K, W): queries (G, K, H, d), keys and values of all (G, N, 2, H, d)."""
     prefix, suffixes = _cut(layout, kv)
     queries = q.split([group.classes for group in layout.groups], dim=1)
     attended = [
         attend(own.flatten(0, 1)[:, None], *_after_prefix(prefix, suffix)).view(*own.shape[:2], -1)
         for own, suffix in zip(queries, suffixes, strict=True)  # an end token sees all before it
     ]
-    return finish(block, x.index_select(1, layout.end), torch.cat(attended, dim=1))
+    return torch.cat(attended, dim=1)
+
+
+# ---- changed blocks ----------------------------------------------------------------------------------------------
+
+
+def _change_tokens(layout: Layout, x: Tensor, change: BlockChange, inserted: int) -> tuple[Layout, Tensor, int]:
+    """Tokens of a block's input x (G, N, W) as `change` has them, their layout, and how many were put in so far."""
+    if change.random and layout.prefix:
+        layout, source = unshared(layout, 0)
+        x = x.index_select(1, source)
+    if change.tokens is not None:
+        if inserted not in (0, len(change.tokens)):
+            raise ValueError(f"{inserted} tokens were put in, so that {len(change.tokens)} cannot replace them.")
+        x = after_first(x, change.tokens, inserted)
+        layout = layout if inserted else with_tokens_after_first(layout, len(change.tokens))
+        inserted = len(change.tokens)
+    if change.class_tokens is not None:
+        if layout.prefix > 1:
+            layout, source = unshared(layout, 1)
+            x = x.index_select(1, source)
+        places = places_after_first(layout, change.class_tokens.shape[1])
+        tokens = change.class_tokens.flatten(0, 1).to(x.dtype)
+        x = x.index_copy(1, places, tokens.expand(len(x), -1, -1))
+    return layout, x, inserted
+
+
+def _changed_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor, change: BlockChange) -> Tensor:
+    """One block."""
+    normed = (change.ln_1 or block.ln_1)(x)
+    heads = _split_heads(layout, project_normed(block, normed, change))
+    return finish_changed(block, x, normed, _attend(layout, heads), change)
+
+
+def _changed_last_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor, change: BlockChange) -> Tensor:
+    """The last block's output at the end tokens alone, (G, K, W) as the suffixes lie."""
+    normed = (change.ln_1 or block.ln_1)(x)
+    few = normed.index_select(1, layout.end)
+    q, kv = project_normed_at(block, normed, few, change)
+    attended = _attend_from_ends(layout, q, kv)
+    return finish_changed(block, x.index_select(1, layout.end), few, attended, change)
+
+
+# ---- attention ---------------------------------------------------------------------------------------------------
 
 
 class _Heads(NamedTuple):
@@ -161,6 +245,8 @@ def _attend(layout: Layout, heads: _Heads, unprompted: bool = False) -> Tensor:
     `unprompted` with prompt tokens out of sight."""
     masks = [group.unprompted_mask if unprompted else group.mask for group in layout.groups]
     suffixes = [attend(*own, _for_each(mask, own[0])) for own, mask in zip(heads.suffixes, masks, strict=True)]
+    if not layout.prefix:
+        return _join(layout, heads.prefix[0].flatten(2), suffixes)
     mask = layout.unprompted_prefix_mask if unprompted else layout.prefix_mask
     return _join(layout, attend(*heads.prefix, mask), suffixes)
 

@@ -10,12 +10,15 @@ from promptclip.block import (
     attend,
     attend_with_and_without,
     finish,
+    finish_changed,
     project,
     project_first,
+    project_normed,
+    project_normed_at,
     project_queries_at,
     recomputed,
 )
-from promptclip.changes import BlockChange
+from promptclip.changes import BlockChange, after_first, block_by_block
 from promptclip.prompts import is_vit
 from promptclip.shift import Encoded, FeatureShift, SquareDistance, root
 
@@ -55,17 +58,17 @@ class VisionTower:
         Raises:
             ValueError: prompts or shift with a ResNet, or more prompts than blocks.
         """
-        if any(changes):
-            raise NotImplementedError("Changes of blocks.")
         images = images.to(self.visual.conv1.weight.dtype)
         if not self.vit:
-            if prompts or shift:
+            if prompts or shift or any(changes):
                 raise ValueError("Vision prompts and feature shift need a ViT backbone; this one is a ResNet.")
             return Encoded(self.visual(images))
         blocks = self.visual.transformer.resblocks
         if len(prompts) > len(blocks):
             raise ValueError(f"There are prompts for {len(prompts)} blocks, but the vision tower has {len(blocks)}.")
         prompts = [*prompts, *[None] * (len(blocks) - len(prompts))]
+        if any(changes):
+            return self._changed(images, prompts, shift, block_by_block(changes, len(blocks), "vision"))
         x, tokens = self._embed(images, prompts[0])  # (B, N + n, W)
         norms: list[Tensor] = []
         for number, block in enumerate(blocks):
@@ -84,6 +87,37 @@ class VisionTower:
             return Encoded(features)
         entries = torch.full((len(images),), tokens * x.shape[-1], device=x.device)
         return Encoded(features, FeatureShift(torch.stack(norms), entries))
+
+    def _changed(
+        self, images: Tensor, prompts: Sequence[Tensor | None], shift: bool, changes: list[BlockChange]
+    ) -> Encoded:
+        """The same with changed blocks. Blocks before the first change that see nothing learned keep nothing."""
+        if shift:
+            raise ValueError("Feature shift is what prompts do (Eq. 6); it is not measured where blocks are changed.")
+        blocks = self.visual.transformer.resblocks
+        x, tokens = self._embed(images, prompts[0])
+        inserted = 0
+        for number, (block, change) in enumerate(zip(blocks, changes, strict=True)):
+            prompt = prompts[number]
+            if number and prompt is not None:
+                x = torch.cat([x[:, :tokens], _for_each_image(prompt, x)], dim=1)
+            if change.class_tokens is not None:
+                raise ValueError("Images belong to no class, so the vision tower takes no class_tokens.")
+            if change.tokens is not None:
+                if inserted not in (0, len(change.tokens)):
+                    raise ValueError(
+                        f"{inserted} tokens were put in, so that {len(change.tokens)} cannot replace them."
+                    )
+                x, tokens = after_first(x, change.tokens, inserted), tokens - inserted + len(change.tokens)
+                inserted = len(change.tokens)
+            if number == len(blocks) - 1:
+                x = _changed_last_block(block, x, 1 + inserted, change)
+                break
+            keeps = not (self.checkpointing and torch.is_grad_enabled())
+            run = _changed_block if keeps else recomputed(_changed_block, change.random)
+            x = run(block, x, change)
+        x = self.visual.ln_post(x)  # (B, 1 + n, W)
+        return Encoded(x[:, 0] @ self.visual.proj, tokens=x[:, 1:] if inserted else None)
 
     def _embed(self, images: Tensor, prompt: Tensor | None) -> tuple[Tensor, int]:
         """Class token, patches and shallow prompts, and the number of tokens that are not prompts."""
@@ -121,6 +155,21 @@ def _last_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """The last block's output at the class token alone, (B, 1, W)."""
     q, kv = project_queries_at(block, x, torch.zeros(1, dtype=torch.long, device=x.device))
     return finish(block, x[:, :1], attend(q, *kv.unbind(2)))
+
+
+def _changed_block(block: ResidualAttentionBlock, x: Tensor, change: BlockChange) -> Tensor:
+    """One block of which something is changed, or that comes before or after one."""
+    normed = (change.ln_1 or block.ln_1)(x)
+    qkv = project_normed(block, normed, change)
+    return finish_changed(block, x, normed, attend(*qkv.unbind(2)), change)
+
+
+def _changed_last_block(block: ResidualAttentionBlock, x: Tensor, first: int, change: BlockChange) -> Tensor:
+    """The last block's output at the `first` tokens alone."""
+    normed = (change.ln_1 or block.ln_1)(x)
+    few = normed[:, :first]
+    q, kv = project_normed_at(block, normed, few, change)
+    return finish_changed(block, x[:, :first], few, attend(q, *kv.unbind(2)), change)
 
 
 def _for_each_image(prompt: Tensor, x: Tensor) -> Tensor:

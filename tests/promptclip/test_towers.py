@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_clip import in_double
+from random_towers import LAYERS, NAMES, build, prompts
 
 from benchmarks.measure import flops
 from promptclip import plain as oracle
@@ -15,18 +15,8 @@ from promptclip.class_prompts import POSITIONS, ClassPrompts
 from promptclip.learner import cosine_logits
 from promptclip.model import PromptedCLIP
 
-NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "Annual Crop Land", "tench", "a"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-'&/(),.éü"
-LAYERS = 12
 some_names = st.lists(st.sampled_from(NAMES) | st.text(LETTERS, min_size=1, max_size=24), min_size=1, max_size=5)
-
-
-def build(layers=LAYERS):
-    torch.manual_seed(0)
-    model = in_double(clip.model.CLIP(32, 24, layers, 128, 8, 77, 49408, 64, 1, layers)).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.normal_(std=0.1) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +27,6 @@ def model():
 @pytest.fixture(scope="module")
 def single(model):
     return deepcopy(model).float()
-
-
-def prompts(generator, depth, n, width, *lead, dtype=torch.double):
-    shapes = [(*lead, n, width)] + [(n, width)] * (depth - 1)
-    return [torch.randn(shape, generator=generator).mul(0.3).to(dtype).requires_grad_() for shape in shapes]
 
 
 def close(ours, reference):
