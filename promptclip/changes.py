@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-from clip.model import CLIP
 from torch import Tensor
 
 from promptclip.parts import Part

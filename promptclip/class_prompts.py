@@ -68,6 +68,20 @@ class ClassPrompts:
         return _checked(cls(tuple(texts), tuple(ids), tuple(context)), context_length)
 
     @classmethod
+    def over_texts(cls, texts: list[str], n_ctx: int, context_length: int = 77) -> "ClassPrompts":
+        """Prompts whose first `n_ctx` tokens after the start token are learned, in place of those of the texts (TCP).
+
+        Raises:
+            ValueError: a text has fewer than `n_ctx` tokens, or more than fit, or there is none.
+        """
+        plain = cls.from_texts(texts, context_length)
+        short = [name for name, row in zip(plain.names, plain.ids, strict=True) if len(row) < n_ctx + 2]
+        if short:
+            raise ValueError(f"The text {short[0]!r} has fewer tokens than the {n_ctx} that are learned in its place.")
+        context = tuple((-1, *range(n_ctx), *(-1,) * (len(row) - 1 - n_ctx)) for row in plain.ids)
+        return replace(plain, context=context)
+
+    @classmethod
     def with_context(
         cls,
         names: list[str],

@@ -223,7 +223,7 @@ class Classifier:
         text = torch.cat([learner.text_features(clip, classes) for classes in few])
         rows = torch.cat([classes.rows for classes in few])
         known = None if few[0].known is None else torch.cat([one.known for one in few if one.known is not None])
-        return Classes(tuple(names), text, rows, known), text
+        return Classes(tuple(names), text, rows, known, all(one.all_trained for one in few)), text
 
     # ---- where it computes -------------------------------------------------------------------------------------------
 

@@ -30,12 +30,14 @@ class Classes(NamedTuple):
         text: laid out for the text tower, or (K, D) text features that are fixed.
         rows: (K,) each name's place among the classes trained on, -1 for a new one.
         known: (K, D) plain CLIP's features of what `Changes.knowledge_texts` asks for.
+        all_trained: no class is new.
     """
 
     names: tuple[str, ...]
     text: Layout | Tensor
     rows: Tensor
     known: Tensor | None = None
+    all_trained: bool = False
 
     def to(self, device: torch.device | str) -> "Classes":
         """The same classes on `device`."""
@@ -157,7 +159,24 @@ class Head(Part):
 
 
 class CosineHead(Head, kind="cosine"):
-    """CLIP's own."""
+    """CLIP's own.
+
+    Args:
+        scale: of the cosine, for methods whose reference writes a number, 100, where CLIP has its learned logit scale.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def settings(self) -> dict[str, Any]:
+        return {} if self.scale is None else {"scale": self.scale}
+
+    def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
+        """(B, K) logits."""
+        if self.scale is None:
+            return cosine_logits(features.image, features.text, logit_scale)
+        return self.scale * cosine_logits(features.image, features.text, torch.zeros_like(logit_scale))
 
 
 class PromptLearner(nn.Module):
@@ -183,6 +202,8 @@ class PromptLearner(nn.Module):
         class_texts: how a list of class names is prepared, in place of `prompts.class_prompts`: a part
             (clip, names) -> text features (K, D) that nothing learned changes.
         trained_on: the class names that what is learned belongs to, in order; () where it belongs to none.
+        rates: how many times faster than OPTIM.LR some of it learns, by the first part of its names in files.
+        restarts: epochs, counted from 1, after which the learning rate's schedule begins anew.
     """
 
     def __init__(
@@ -202,6 +223,8 @@ class PromptLearner(nn.Module):
         after_epoch: Iterable[Callable[[int, int], None]] = (),
         class_texts: Part | None = None,
         trained_on: Sequence[str] = (),
+        rates: Mapping[str, float] | None = None,
+        restarts: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.prompts = prompts
@@ -219,6 +242,8 @@ class PromptLearner(nn.Module):
         self.before_step = tuple(before_step)
         self.after_epoch = tuple(after_epoch)
         self.trained_on = tuple(trained_on)
+        self.rates = dict(rates or {})
+        self.restarts = tuple(restarts)
         self.register_state_dict_post_hook(_to_file_names)
         self.register_load_state_dict_pre_hook(_from_file_names)
 
@@ -234,7 +259,8 @@ class PromptLearner(nn.Module):
         rows = torch.tensor([place.get(name, -1) for name in names], device=clip.device)
         knowledge = self.changes.knowledge_texts(names)
         known = None if knowledge is None else clip.encode_texts(knowledge)
-        return Classes(tuple(names), self._class_text(clip, names), rows, known)
+        all_trained = all(name in place for name in names)
+        return Classes(tuple(names), self._class_text(clip, names), rows, known, all_trained)
 
     def _class_text(self, clip: PromptedCLIP, names: list[str]) -> Layout | Tensor:
         if self.class_texts is not None:

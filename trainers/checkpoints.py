@@ -29,7 +29,10 @@ RENAMED = (
     ("visual_adapter.post_ln.{part}", "image_surgery.ln.{part}"),
     ("text_cali_ratio", "text_alpha.value"),
     ("vis_cali_ratio", "image_alpha.value"),
+    ("image_encoder.proj_rep", "proj_rep"),
 )
+# MMRL's second projection lies in a tower, and modules of the second batch have names before their parameters'.
+PREFIXES = re.compile(r"^(prompt_learner|adapter_learner|representation_learner)\.")
 # What their files carry besides: all of CLIP, and embeddings of the class names trained on.
 IGNORED = re.compile(
     r"(prompt_learner\.)?(token_prefix|token_suffix|token_middle)|(image_encoder|text_encoder)\..*|logit_scale"
@@ -44,7 +47,7 @@ def rename(key: str) -> str | None:
             return name
     if IGNORED.fullmatch(key):
         return None
-    return re.sub(r"^prompt_learner\.", "", key)
+    return PREFIXES.sub("", key)
 
 
 def reference_name(key: str, prompt_learner: str) -> str:
@@ -67,6 +70,18 @@ def _translate(key: str, pattern: str, target: str, blocks: int) -> str | None:
         return None
     found = match.groupdict()
     return target.format(n=int(found.get("n", 0)) + blocks, part=found.get("part"))
+
+
+def trained_on(path: Path) -> tuple[str, ...]:
+    """The class names that the checkpoint at `path` says it was trained on; () where it says none.
+
+    Raises:
+        ValueError: they are no list of texts.
+    """
+    said = load_checkpoint(str(path)).get("trained_on", [])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise ValueError(f"The checkpoint {path} says that it was trained on {said!r:.80}, which are no class names.")
+    return tuple(said)
 
 
 def find(directory: Path, folder: str, epoch: int | None) -> Path:

@@ -9,7 +9,7 @@ DEFAULT = "a photo of a {}."
 
 @lru_cache(maxsize=1)
 def tables() -> dict:
-    """dataset and generic: {data set: template}; select_7, promptsrc_60, imagenet_80: lists of templates."""
+    """dataset, generic, tcp, tcp_context: {data set: template}; select_7, promptsrc_60, imagenet_80: lists."""
     return json.loads((Path(__file__).parent / "templates.json").read_text())
 
 
@@ -19,7 +19,8 @@ def dataset_template(dataset: str, own: str = "", table: str = "dataset") -> str
     Args:
         dataset: its registered name; "a photo of a {}." where no table knows it.
         own: the user's own template (DATASET.TEMPLATE), which wins.
-        table: "dataset" (CoOp's own) or "generic" (the plainer ones KgCoOp and ProGrad use).
+        table: "dataset" (CoOp's own), "generic" (the plainer ones KgCoOp and ProGrad use), or "tcp" and "tcp_context"
+            (TCP's, of the texts that it knows classes by and of its prompts).
 
     Raises:
         ValueError: `own` has no place for the class name.

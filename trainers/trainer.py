@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from yacs.config import CfgNode
 
 from promptclip.backbone import load_clip, weights_digest
+from promptclip.learner import PromptLearner
 from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
-from trainers import checkpoints
+from trainers import checkpoints, optimisation
 from trainers.cuda_graph import CudaRecorder, GraphedStep
 from trainers.method import Method, Options, Setup
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
@@ -54,6 +55,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
         cfg.MODEL.CHECKPOINTING = "auto"
         cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU nothing is captured
+        cfg.OPTIM.ADAM_EPS = 1e-8  # of adam, amsgrad and adamw
+        cfg.OPTIM.PER_STEP = False  # the cosine falls with every step, not with every epoch, and without warm-up
+        cfg.OPTIM.LR_MIN = 0.0  # where it ends then
         cfg.TRAINER[cls.method.node] = cls.method.defaults()
 
     @classmethod
@@ -80,6 +84,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             ValueError: image size, backbone kind or an option of the method does not fit the backbone.
         """
         self.check_options(cfg)
+        optimisation.check(cfg.OPTIM)
         name = cfg.MODEL.BACKBONE.NAME
         print(f"Loading CLIP (backbone: {name})")
         self.backbone = load_clip(name)
@@ -105,13 +110,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self.scaler = self.precision.scaler  # Dassl saves and resumes it under this name
         self.clip = PromptedCLIP(self.precision.weights(self.backbone).to(self.device))
         template = cfg.DATASET.get("TEMPLATE", "")
-        setup = Setup(self.clip, self.options, self.classnames, cfg.DATASET.NAME, template, cfg.OPTIM.MAX_EPOCH)
-        self.learner = self.method.build(setup)
-        for parameter in self.learner.parameters():
-            parameter.data = parameter.data.float()
-        self.learner.to(self.device)
-        self.classes = self.learner.classes(self.clip, self.classnames)
-        self._text_features: Tensor | None = None  # of the evaluation under way
+        self.setup = Setup(self.clip, self.options, self.classnames, cfg.DATASET.NAME, template, cfg.OPTIM.MAX_EPOCH)
+        self._take(self.method.build(self.setup))
         learned = self.learner.named_learned()
         if not learned:
             return
@@ -119,12 +119,20 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             self._load(Path(cfg.MODEL.INIT_WEIGHTS))
         count = sum(parameter.numel() for parameter in learned.values())
         print(f"Learning {count:,} parameters: {', '.join(sorted({name.split('.')[0] for name in learned}))}")
-        self.optim = build_optimizer(self.learner, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.optim = optimisation.optimiser(self.learner, cfg.OPTIM)
+        self.sched = optimisation.schedule(self.optim, cfg.OPTIM, self.learner.restarts, len(self.train_loader_x))
         self.register_model(self.method.folder, self.learner, self.optim, self.sched)
         self.step: Callable[..., StepResult] = self.gradients
         if self.clip.device.type == "cuda" and cfg.MODEL.CUDA_GRAPH:
             self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
+
+    def _take(self, learner: PromptLearner) -> None:
+        """Have `learner` serve the run's classes."""
+        for parameter in learner.parameters():
+            parameter.data = parameter.data.float()
+        self.learner = learner.to(self.device)
+        self.classes = learner.classes(self.clip, self.classnames)
+        self._text_features: Tensor | None = None  # of the evaluation under way
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -185,7 +193,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self.apply_gradients()
         if result.image_shift is not None:
             self.tell("shift_measured", result.image_shift, result.text_shift)
-        if self.batch_idx + 1 == self.num_batches:
+        if self.cfg.OPTIM.PER_STEP or self.batch_idx + 1 == self.num_batches:
             self.sched.step()
         if len(losses) == 1:
             del summary[next(iter(losses))]  # it is the loss
@@ -296,7 +304,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
     def checkpoint_extras(self) -> dict[str, Any]:
         """What a checkpoint says of itself: its method, backbone, and the options that decide what it computes."""
         decisive = {name: self.options[name] for name, option in self.method.options.items() if option.decides_test}
-        return {"method": self.method.name, "options": decisive, "backbone": self.backbone_identity}
+        said = {"method": self.method.name, "options": decisive, "backbone": self.backbone_identity}
+        return said | ({"trained_on": list(self.learner.trained_on)} if self.learner.trained_on else {})
 
     @property
     def backbone_identity(self) -> dict[str, str]:
@@ -330,6 +339,10 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self._load(checkpoints.find(Path(directory), self.method.folder, epoch))
 
     def _load(self, path: Path) -> None:
+        trained_on = checkpoints.trained_on(path) if self.learner.trained_on else ()
+        if trained_on and trained_on != self.learner.trained_on:  # what was learned belongs to other classes
+            self._take(self.method.build(replace(self.setup, classnames=list(trained_on))))
+            self._models[self.method.folder] = self.learner
         state, epoch = checkpoints.read(path, self.method, self.options, self.learner, self.backbone_identity)
         print(f'Loading weights to {self.method.folder} from "{path}" (epoch = {epoch})')
         self.learner.load_state_dict(state)
