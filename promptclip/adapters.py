@@ -53,7 +53,12 @@ class MultiModalAdapters(Changes, kind="multimodal_adapters"):
         self, text_width: int, vision_width: int, first: int, last: int, dim: int, scale: float, rescaled: bool = True
     ) -> None:
         super().__init__()
-        self._settings = {"text_width": text_width, "vision_width": vision_width, "first": first, "last": last}
+        self._settings: dict[str, Any] = {
+            "text_width": text_width,
+            "vision_width": vision_width,
+            "first": first,
+            "last": last,
+        }
         self._settings |= {"dim": dim, "scale": scale, "rescaled": rescaled}
         self.scale, self.rescaled, self.first = scale, rescaled, first
         numbers = [str(number) for number in range(first, last + 1)]
@@ -66,7 +71,7 @@ class MultiModalAdapters(Changes, kind="multimodal_adapters"):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(module.bias)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     def _changes(self, towers: nn.ModuleDict) -> list[BlockChange | None]:
@@ -107,7 +112,7 @@ class FeatureAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        return self.ratio * self.fc(x.to(self.fc[0].weight.dtype)) + (1 - self.ratio) * x
+        return self.ratio * self.fc(x.to(next(self.parameters()).dtype)) + (1 - self.ratio) * x
 
 
 class ImageAdapter(Corrections, kind="image_adapter"):
@@ -124,7 +129,7 @@ class ImageAdapter(Corrections, kind="image_adapter"):
         self._settings = {"width": width, "hidden": hidden, "ratio": ratio}
         self.adapter = FeatureAdapter(width, hidden, ratio)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     def image(self, features: Tensor) -> Tensor:
@@ -146,7 +151,7 @@ class ImageTextAdapters(Corrections, kind="image_text_adapters"):
         self.adapter_image = FeatureAdapter(width, hidden, image_ratio)
         self.adapter_text = FeatureAdapter(width, hidden, text_ratio)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     def image(self, features: Tensor) -> Tensor:
@@ -173,7 +178,7 @@ class TextResiduals(Corrections, kind="text_residuals"):
         self.scale = scale
         self.text_feature_residuals = nn.Parameter(torch.zeros(classes, width))
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         classes, width = self.text_feature_residuals.shape
         return {"classes": classes, "width": width, "scale": self.scale}
 

@@ -1,5 +1,7 @@
 """Prompts a class that are made of what CLIP knows of it (TCP, arXiv 2311.18231)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,7 +26,7 @@ class TemplateContext(PromptModule, kind="template_context"):
         self.template = template
         self.ctx = random_prompt(n_ctx, width)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         n_ctx, width = self.ctx.shape
         return {"n_ctx": n_ctx, "width": width, "template": self.template}
 
@@ -67,7 +69,7 @@ class ClassAwareTokens(Changes, kind="class_aware_tokens"):
         self.n, self.width, self.block, self.template = n, width, block, template
         self.meta_net = MetaNet(features, n * width)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     def knowledge_texts(self, names: list[str]) -> list[str]:

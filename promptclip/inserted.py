@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class InsertedTokens(Changes, kind="inserted_tokens"):
             for number, shape in enumerate(shapes):
                 self.register_buffer(f"{tower}_{number}", None if shape is None else torch.zeros(*shape))
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return dict(self.shapes)
 
     def _changes(self, tower: str) -> list[BlockChange | None]:
@@ -100,7 +101,7 @@ class RepresentationHead(Head, kind="representation_head"):
         self.alpha, self.scale = alpha, scale
         self.proj_rep = nn.Parameter(torch.randn(width, features) * width**-0.5)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         width, features = self.proj_rep.shape
         return {"width": width, "features": features, "alpha": self.alpha, "scale": self.scale}
 

@@ -231,7 +231,8 @@ class PromptLearner(nn.Module):
         self.changes = Changes() if changes is None else changes
         self.shift_scale = shift_scale
         self.corrections = Corrections() if corrections is None else corrections
-        for name, module in (carried or {}).items():
+        self.carried = dict(carried or {})
+        for name, module in self.carried.items():
             self.add_module(name, module)
         self.teacher = teacher
         self.head = CosineHead() if head is None else head

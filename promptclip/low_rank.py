@@ -1,6 +1,7 @@
 """Low-rank deltas of the attention's weights (CLIP-LoRA, arXiv 2405.18541)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from clip.model import CLIP
@@ -75,12 +76,12 @@ class LowRankDeltas(Changes, kind="low_rank"):
         ]
         self.text_lora, self.visual_lora = made
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     def _changes(self, tower: nn.ModuleList) -> list[BlockChange]:
         random = self.training and self.dropout > 0
-        return [BlockChange(delta=block, random=random) for block in tower]  # type: ignore[arg-type]
+        return [BlockChange(delta=block, random=random) for block in tower]
 
     def vision(self) -> list[BlockChange]:
         return self._changes(self.visual_lora)

@@ -1,6 +1,7 @@
 """LayerNorms of the blocks' own, and a classifier of the classes trained on (2SFS, arXiv 2503.11609)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from clip.model import CLIP
@@ -37,7 +38,7 @@ class TrainedNorms(Changes, kind="norms"):
         made = [nn.ModuleList(BlockNorms(width) for _ in range(blocks)) for blocks, width in (text, vision)]
         self.text_norms, self.visual_norms = made
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         return self._settings
 
     @torch.no_grad()
@@ -94,7 +95,7 @@ class ClassRowsHead(Head, kind="class_rows"):
         self.classifier = nn.Parameter(torch.zeros(classes, features))
         self.register_buffer("learned", torch.zeros(()))
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         classes, features = self.classifier.shape
         return {"classes": classes, "features": features}
 

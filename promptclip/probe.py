@@ -1,5 +1,7 @@
 """A linear head beside the cosine, on features of its own making (DePT, arXiv 2309.07439)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,7 +36,7 @@ class ProbeHead(Head, kind="probe"):
         self.film_lp_img, self.film_lp_text = ChannelAffine(features), ChannelAffine(features)
         self.linear_probe_proj = nn.Linear(features, classes)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         classes, features = self.linear_probe_proj.weight.shape
         return {"classes": classes, "features": features, "weight": self.weight}
 
