@@ -1,8 +1,8 @@
 """TaskRes: a residual a class, added to its text feature (arXiv 2211.10277).
 
 The reference leaves underscores in class names, unlike all other methods (UNDERSCORES), which changes the tokens of
-names that have some. For ImageNet its base are the raw features' mean over eight templates. A class that was not trained
-on has no residual and keeps its base feature. The "enhanced base" (a released text projection) is not here.
+names that have some. For ImageNet its base are the raw features' mean over eight templates. A class that was not
+trained on has no residual and keeps its base feature. The "enhanced base" (a released text projection) is not here.
 """
 
 from promptclip.adapters import TextResiduals
