@@ -204,6 +204,7 @@ class PromptLearner(nn.Module):
         trained_on: the class names that what is learned belongs to, in order; () where it belongs to none.
         rates: how many times faster than OPTIM.LR some of it learns, by the first part of its names in files.
         restarts: epochs, counted from 1, after which the learning rate's schedule begins anew.
+        fit: what is done in place of training steps, on features that the frozen towers make once; it fills the parts.
     """
 
     def __init__(
@@ -225,6 +226,7 @@ class PromptLearner(nn.Module):
         trained_on: Sequence[str] = (),
         rates: Mapping[str, float] | None = None,
         restarts: Sequence[int] = (),
+        fit: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__()
         self.prompts = prompts
@@ -245,6 +247,7 @@ class PromptLearner(nn.Module):
         self.trained_on = tuple(trained_on)
         self.rates = dict(rates or {})
         self.restarts = tuple(restarts)
+        self.fit = fit
         self.register_state_dict_post_hook(_to_file_names)
         self.register_load_state_dict_pre_hook(_from_file_names)
 

@@ -1,5 +1,6 @@
 """What a trained classifier is put together from again: parts that a file can name, with their settings and tensors."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, ClassVar
@@ -40,6 +41,9 @@ class Part(nn.Module):
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments that make a part of the same shapes and behaviour, as JSON has them."""
         return {}
+
+    def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Take on the shapes of entries of a checkpoint that is about to be loaded, where the data decide them."""
 
     def with_template(self, template: str) -> "Part":
         """Where it puts class names into texts: the same part with `template` as these texts, {} being the name.

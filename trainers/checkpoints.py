@@ -125,6 +125,7 @@ def read(
     _refuse_other_options(path, checkpoint, state, method, options)
     _refuse_other_backbone(path, checkpoint, backbone)
     part = learned_part(state, learner, method.unused)
+    learner.head.resize({name: tuple(value.shape) for name, value in part.items()})
     reason = mismatch(part, learner)
     if reason:
         owner = _owner(state)

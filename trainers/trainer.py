@@ -1,7 +1,8 @@
 """The one Dassl trainer of all methods: builds a method's learner, takes its steps, evaluates, saves and loads it."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +17,7 @@ from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
 from trainers import checkpoints, optimisation
+from trainers.cached_features import CachedFeatures, feature_loader
 from trainers.cuda_graph import CudaRecorder, GraphedStep
 from trainers.method import Method, Options, Setup
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
@@ -113,6 +115,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self.setup = Setup(self.clip, self.options, self.classnames, cfg.DATASET.NAME, template, cfg.OPTIM.MAX_EPOCH)
         self._take(self.method.build(self.setup))
         learned = self.learner.named_learned()
+        if self.learner.fit is not None:
+            self.register_model(self.method.folder, self.learner)
+            return
         if not learned:
             return
         if cfg.MODEL.INIT_WEIGHTS:
@@ -138,11 +143,32 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     def train(self) -> None:
         """Train, or where nothing is learned go straight to the test."""
+        if self.learner.fit is not None:
+            self._fit(self.learner.fit)
+            return
         if self.get_model_names():
             super().train()
             return
         print(f"{self.method.name} has nothing to train; evaluating it.")
         self.test()
+
+    def _fit(self, fit: Callable[[CachedFeatures], None]) -> None:
+        """Train on features that are made once, in place of epochs; a finished run that resumes is tested again."""
+        super().before_train()
+        if self.start_epoch < self.max_epoch:
+            self.set_model_mode("eval")
+            cached, began = CachedFeatures(self), time.perf_counter()
+            fit(cached)
+            seconds = time.perf_counter() - began
+            print(f"Features: {cached.seconds:.1f} s; the rest: {seconds - cached.seconds:.1f} s")
+            self.epoch = self.max_epoch - 1
+            self.refuse_broken_weights("after training")
+            self.save_model(self.epoch, self.output_dir)
+        self.after_train()
+
+    def feature_loader(self, split: str, augmented: bool) -> Iterable[dict] | None:
+        """All images of a split in order, for `CachedFeatures`."""
+        return feature_loader(self, split, augmented)
 
     def before_train(self) -> None:
         """Decide what a step keeps in memory, then do as Dassl does."""
@@ -260,7 +286,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     def parse_batch_train(self, batch: dict) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and labels (B,) on the device, and a second view where the loader draws two."""
-        return tuple(batch[key].to(self.device) for key in ("img", "label", "img2") if key in batch)
+        images = batch["img"] if isinstance(batch["img"], list) else [batch["img"]]  # DATALOADER.K_TRANSFORMS of them
+        more = [*images[1:], *([batch["img2"]] if "img2" in batch else [])][:1]
+        return tuple(one.to(self.device) for one in (images[0], batch["label"], *more))
 
     def after_epoch(self) -> None:
         """What the method does at an epoch's end, then what Dassl does: evaluate on val, save."""

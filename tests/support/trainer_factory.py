@@ -42,6 +42,7 @@ def make(cfg, names, train_batches, test_batches=()):
         self.train_loader_x, self.train_loader_u = list(train_batches), None
         self.val_loader, self.test_loader = None, list(test_batches)
         self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
+        self.feature_loader = lambda split, augmented: list(train_batches if split == "train" else test_batches)
 
     original = PromptTrainer.build_data_loader
     PromptTrainer.build_data_loader = build_data_loader
