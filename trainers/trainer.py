@@ -10,7 +10,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor
 from yacs.config import CfgNode
 
-from promptclip.backbone import load_clip, weights_digest
+from promptclip.backbone import load_clip, weights_digest, weights_sha256
 from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
@@ -84,6 +84,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         print(f"Loading CLIP (backbone: {name})")
         self.backbone = load_clip(name)
         self.backbone_digest = weights_digest(self.backbone)
+        self.backbone_sha256 = weights_sha256(self.backbone)  # as they were loaded; PREC may round them
         size = self.backbone.visual.input_resolution
         if tuple(cfg.INPUT.SIZE) != (size, size):
             raise ValueError(
