@@ -156,9 +156,7 @@ def test_on_a_gpu_as_on_the_cpu(weights, photos):
 
 
 def test_prompts_cannot_be_merged_into_weights(model):
-    with pytest.raises(
-        ValueError, match="cannot be merged into CLIP's weights: .* corrections, prompts"
-    ):
+    with pytest.raises(ValueError, match="cannot be merged into CLIP's weights: .* corrections, prompts"):
         model.merged()
 
 
