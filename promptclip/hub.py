@@ -15,7 +15,7 @@ MOST = {CONFIG: LARGEST_CONFIG, WEIGHTS: LARGEST, CARD: LARGEST_CONFIG}
 
 def _package(name: str) -> Any:
     try:
-        import huggingface_hub
+        import huggingface_hub.errors
     except ImportError:
         raise ModuleNotFoundError(
             f"There is no folder {name}. If that is a name on a model hub: it is reached with the package "
@@ -36,18 +36,13 @@ def fetch(repository: str) -> Path:
     hub = _package(repository)
     errors = hub.errors
     try:
-        try:
-            for name in (CONFIG, WEIGHTS):
-                found = hub.get_hf_file_metadata(hub.hf_hub_url(repository, name))
-                if found.size is not None and found.size > MOST[name]:
-                    raise ValueError(f"{repository} holds a {name} of {found.size:,} bytes; a classifier's is smaller.")
-        except (errors.OfflineModeIsEnabled, OSError) as error:
-            if isinstance(error, errors.HfHubHTTPError):
-                raise
+        _check_sizes(hub, repository)
         return Path(hub.snapshot_download(repository, allow_patterns=list(MOST)))
     except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
-            raise ConnectionError(f"{repository}: {_UNREACHABLE}") from error
+            raise ConnectionError(
+                f"There is no folder {repository}, and the hub cannot be reached, nor does its cache hold that name."
+            ) from error
         raise FileNotFoundError(
             f"There is neither a folder {repository} nor a trained classifier of that name on the hub."
         ) from error
@@ -55,7 +50,17 @@ def fetch(repository: str) -> Path:
         raise ConnectionError(f"{repository}: the hub answered {error.response.status_code}.") from error
 
 
-_UNREACHABLE = "no such folder, and the hub cannot be reached, nor does its cache hold that name."
+def _check_sizes(hub: Any, repository: str) -> None:
+    """Raise ValueError if a file is larger than a classifier's; what cannot be asked is left to the cache."""
+    for name in (CONFIG, WEIGHTS):
+        try:
+            size = hub.get_hf_file_metadata(hub.hf_hub_url(repository, name)).size
+        except hub.errors.HfHubHTTPError:
+            raise
+        except Exception:  # offline: which error that is depends on the client that the package's version has
+            return
+        if size is not None and size > MOST[name]:
+            raise ValueError(f"{repository} holds a {name} of {size:,} bytes; a classifier's is smaller.")
 
 
 def push(model: "Classifier", repository: str, private: bool = False, token: str | None = None) -> str:
@@ -74,6 +79,6 @@ def push(model: "Classifier", repository: str, private: bool = False, token: str
             api.upload_folder(
                 repo_id=repository, folder_path=folder, allow_patterns=list(MOST), commit_message="Trained classifier"
             )
-        except (hub.errors.HfHubHTTPError, hub.errors.OfflineModeIsEnabled, OSError) as error:
+        except Exception as error:  # the package's, or those of the client that its version has
             raise ConnectionError(f"{repository} could not be uploaded: {str(error).splitlines()[0]}") from error
     return hub.hf_hub_url(repository, CARD).partition("/resolve/")[0]

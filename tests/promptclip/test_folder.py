@@ -204,3 +204,11 @@ def test_a_part_without_a_kind_is_named():
 
     with pytest.raises(ValueError, match="Homemade is a part without a kind"):
         Homemade().trained()
+
+
+def test_contexts_for_other_numbers_of_classes_are_refused(weights, tmp_path):
+    place = make(weights("tiny4"), "specific").save(tmp_path / "specific")
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"classes": ["cat", "dog"]}))
+    with pytest.raises(ValueError, match="contexts for 3 classes, and 2 class names"):
+        promptclip.load(place)
