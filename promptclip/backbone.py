@@ -139,7 +139,7 @@ def _read_state(path: Path) -> dict:
                 state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state) if isinstance(state, dict) else {}
         state = state if isinstance(state, dict) else {}
-        _check_extent(state, path)
+        check_extent(state, path)
     except Exception as error:  # a damaged archive makes its readers stumble in many ways
         raise ValueError(
             f"{path} cannot be read as CLIP's weights ({_brief(error)}); download or copy it again."
@@ -147,7 +147,7 @@ def _read_state(path: Path) -> dict:
     return state
 
 
-def _check_extent(state: dict, path: Path) -> None:
+def check_extent(state: dict, path: Path) -> None:
     """Refuse tensors that repeat the same bytes so often that they stand for more than the file holds."""
     tensors = [value for value in state.values() if isinstance(value, torch.Tensor)]
     if any(value.layout != torch.strided or value.device.type != "cpu" for value in tensors):

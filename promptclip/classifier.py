@@ -58,6 +58,12 @@ class Classifier:
     """
 
     def __init__(self, description: Description, parts: dict[str, Part], clip: PromptedCLIP) -> None:
+        own = getattr(parts["prompts"], "own_contexts", 0)
+        if own and own != len(description.classes):
+            raise ValueError(
+                f"{description.method} has contexts for {own} classes, and {len(description.classes)} class names: "
+                "give those it was trained on, in their order."
+            )
         self.description, self.parts, self.clip = description, parts, clip
         self.learner = learner_of(parts, description.trained_on).eval().requires_grad_(False)
         self._prepared: Prepared | None = None

@@ -1,10 +1,12 @@
-"""The console command `promptclip`: its version, and which CLIPs it can load."""
+"""The console command `promptclip`: one subcommand for each file in `promptclip/commands/`."""
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from importlib import import_module
+from pkgutil import iter_modules
+
+from promptclip import commands
+from promptclip.common.console import steady_streams
 
 VERSION = "0.1.0"
 """Of this project: pyproject.toml reads it here, so that it also holds in a checkout that was never installed."""
@@ -17,48 +19,29 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments; those of the process if None.
 
     Returns:
-        The exit code: 0 done, 2 where a package is missing (told in one sentence on stderr).
+        The exit code: 0 done, 1 done but for some images, 2 not done, for a reason told in one sentence on stderr,
+        130 interrupted.
     """
     parser = argparse.ArgumentParser(prog="promptclip", description="CLIP with prompts in its two towers.")
     parser.add_argument("--version", action="version", version=f"promptclip {VERSION}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    listing = "list the CLIPs that can be loaded by name, and where their weights are"
-    commands.add_parser("backbones", help=listing, description=f"{listing.capitalize()}.")
-    parser.parse_args(argv)
-    try:
-        for line in backbones():
-            print(line)
-        if sys.stdout is not None:  # it is None where it was closed
-            sys.stdout.flush()
-    except ModuleNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, such as `head`, has had enough; nothing is left for exiting to flush
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    runs = {}
+    for found in iter_modules(commands.__path__):
+        command = import_module(f"{commands.__name__}.{found.name}")
+        one = subparsers.add_parser(found.name, help=command.HELP, description=f"{_capital(command.HELP)}.")
+        command.add_arguments(one)
+        runs[found.name] = command.run
+    args = parser.parse_args(argv)
+    with steady_streams():
+        try:
+            return runs[args.command](args)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
+        except (ValueError, OSError, ImportError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
 
 
-def backbones() -> Iterator[str]:
-    """One line for each name that `promptclip.load_clip` knows: the name, and where its weights are.
-
-    Raises:
-        ModuleNotFoundError: torch or clip is not installed.
-    """
-    from promptclip import EMBEDDED, backbone_names  # only now: torch takes seconds
-
-    for name in backbone_names():
-        file = _downloaded_file(name) if name not in EMBEDDED else None
-        if file is None:
-            where = "embedded"
-        elif file.is_file():
-            where = str(file)
-        else:
-            where = f"not downloaded; clip fetches it at first use to {file}"
-        yield f"{name:16} {where}"
-
-
-def _downloaded_file(name: str) -> Path:
-    """Where clip keeps the weights of one of its models."""
-    from clip.clip import _MODELS  # the table of addresses; the files are called as they are there
-
-    return Path("~/.cache/clip").expanduser() / _MODELS[name].rpartition("/")[2]
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -60,6 +60,12 @@ class TrainedPrompts(PromptModule, kind="prompts"):
         context = next(iter(self.text()), None)
         return "its contexts belong to the classes it was trained on, one each" if _is_own(context) else ""
 
+    @property
+    def own_contexts(self) -> int:
+        """How many classes have a context of their own; 0 where all share one."""
+        context = next(iter(self.text()), None)
+        return len(context) if context is not None and _is_own(context) else 0
+
     def with_template(self, template: str) -> "TrainedPrompts":
         if self.text():
             raise ValueError("its learned context stands in the place of a template")

@@ -23,6 +23,7 @@ from torch import Tensor
 import trainers  # noqa: F401  (registers the methods)
 from promptclip.common.console import steady_streams
 from promptclip.common.files import write_atomically
+from promptclip.published_names import reference_name
 from runs.record import read_config
 from trainers import checkpoints
 from trainers.method import Method
@@ -149,7 +150,7 @@ def convert(run: Path, to: str | None, epoch: int | None, output: Path | None) -
     target = output / reference.folder / f"model.pth.tar-{epoch}"
     if target.exists():
         raise FileExistsError(f"{target} is there already; move it away, or choose another --output-dir.")
-    state = {checkpoints.reference_name(key, "prompt_learner." * reference.whole): learned[key] for key in learned}
+    state = {reference_name(key, "prompt_learner." * reference.whole): learned[key] for key in learned}
     content = {"state_dict": state, "epoch": epoch, "val_result": checkpoint.get("val_result")}
     write_atomically(target, lambda file: torch.save(content, file))
     arguments = ["--trainer", reference.trainer, "--eval-only", "--model-dir", output, "--load-epoch", epoch]

@@ -10,6 +10,7 @@ from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
+from runs.classifier import write_classifier
 from runs.config import build_config, check_names, check_places, check_trainer, check_values
 from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
@@ -100,6 +101,8 @@ class Run:
         results["short_classes"] = None if self.args.eval_only else getattr(dataset, "short_classes", None)
         self.directory.check()
         evaluation.write(self.directory.path)
+        if not self.args.eval_only:
+            write_classifier(self.trainer, self.cfg, self.directory.path, self.directory.record | results)
         results |= self.determinism.record() | peak_memory(self.determinism.cuda)
         self.directory.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
 

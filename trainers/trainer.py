@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from promptclip.backbone import load_clip, weights_digest
+from promptclip.backbone import load_clip, weights_digest, weights_sha256
 from promptclip.learner import PromptLearner
 from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
 from promptclip.prompts import is_vit
@@ -91,6 +91,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         print(f"Loading CLIP (backbone: {name})")
         self.backbone = load_clip(name)
         self.backbone_digest = weights_digest(self.backbone)
+        self.backbone_sha256 = weights_sha256(self.backbone)  # as they were loaded; PREC may round them
         size = self.backbone.visual.input_resolution
         if tuple(cfg.INPUT.SIZE) != (size, size):
             raise ValueError(

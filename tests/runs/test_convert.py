@@ -11,9 +11,9 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import batches, configuration, logits, make
 
+from promptclip.published_names import reference_name, rename
 from runs.convert import COUNTERPARTS, REFERENCES, convert, main
 from runs.record import write_config
-from trainers.checkpoints import reference_name, rename
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # golden file -> our trainer, whose form, and options that the file does not say

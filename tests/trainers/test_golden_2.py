@@ -18,7 +18,7 @@ from golden import LORA, close
 from trainer_factory import batches, configuration, logits, make
 
 from promptclip.class_texts import fill
-from trainers.checkpoints import rename
+from promptclip.published_names import rename
 from trainers.coprompt import SentenceTeacher
 
 GOLDEN = Path(__file__).parents[1] / "golden_2"
