@@ -15,7 +15,7 @@ from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
-from runs.record import identify
+from runs.record import base_classes, identify, impossible, is_joint, training_settings, unsupported
 
 
 class Run:
@@ -44,8 +44,16 @@ class Run:
                 "or leave it out to begin anew."
             )
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
-        self.directory = RunDirectory(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
+        self.mode = "eval" if args.eval_only else "train"
+        self.checkpoint = checkpoint
+        self.directory = RunDirectory(self.cfg, self.mode, checkpoint, command)
         self.finished = self.directory.finished
+        training = training_settings(Path(checkpoint["directory"])) if checkpoint else {}
+        self.joint = is_joint(self.cfg, self.mode, checkpoint, training)
+        reason = impossible(self.cfg, self.mode, training)
+        if reason and not self.finished:
+            self.directory.complete(unsupported(reason))
+            self.finished = True
         cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
         self.determinism = Determinism(self.cfg.SEED, cuda)
 
@@ -61,6 +69,8 @@ class Run:
         print(f"Collecting env info ...\n** System info **\n{collect_env_info()}\n")
         self.trainer = build_trainer(cfg)
         check_trainer(cfg, self.trainer, trains=not self.args.eval_only)
+        names = list(getattr(self.trainer.dm.dataset, "classnames", ()))
+        self.base_classes = base_classes(names, self.checkpoint) if self.joint and len(names) > 1 else None
         if self.args.eval_only:
             self.load_checkpoint()
         self.directory.check()
@@ -79,7 +89,10 @@ class Run:
 
     def execute(self) -> None:
         """Train, or evaluate, and complete the record."""
-        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.directory)
+        evaluation, history = (
+            Evaluation(self.trainer, self.cfg, self.base_classes),
+            History(self.trainer, self.directory),
+        )
         if hasattr(self.trainer, "listeners"):
             self.trainer.listeners += [self.directory, evaluation, history]
         accuracy = None
@@ -105,7 +118,9 @@ class Run:
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
-        accuracy = self.directory.record.get("accuracy")
+        accuracy, reason = (self.directory.record.get(key) for key in ("accuracy", "unsupported"))
+        if reason:
+            return f"Not possible: {reason} ({self.directory.path / 'metrics.json'} says so)"
         result = "no test" if accuracy is None else f"accuracy {accuracy:.1f}%"
         return f"Finished before, not repeated: {result} ({self.directory.path / 'metrics.json'})"
 
