@@ -1,8 +1,12 @@
 """Tables, figures and a page from the records of runs.
 
-python -m report tables output/ --table 1 --format markdown --published -o table1.md
-python -m report figures output/ -o figures/
+python -m report tables --table 1 --format markdown --published -o table1.md
+python -m report tables --metrics accuracy,ece,joint
+python -m report compare MaPLe RESTORE_m
+python -m report figures -o figures/
 python -m report html output/ -o report.html
+
+Runs are read below the directory named last; without one below $OUTPUT, else output/ here, else in the checkout.
 """
 
 import argparse
@@ -13,7 +17,8 @@ from pathlib import Path
 
 from promptclip.common.console import steady_streams
 from promptclip.common.files import write_atomically
-from report.tables import BUILDERS, build, read_tree
+from report.metrics import parse
+from report.tables import BUILDERS, Tree, build, read_tree
 from report.text import FORMATS, Style
 
 
@@ -36,10 +41,16 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     published = {"action": "store_true", "help": "set published numbers beside, with the difference"}
 
-    def command(name: str, act: Callable[[argparse.Namespace], int], summary: str) -> Callable[..., argparse.Action]:
+    def command(
+        name: str, act: Callable[[argparse.Namespace], int], summary: str, names: tuple[str, ...] = ()
+    ) -> Callable[..., argparse.Action]:
         """A command that reads an output tree; returns what adds an option to it."""
         added = commands.add_parser(name, help=summary, description=summary)
-        added.add_argument("output", type=Path, help="directory whose runs are read, such as output/")
+        for name in names:
+            added.add_argument(name, help=f"method {name}, by its name in tables or its trainer's")
+        added.add_argument(
+            "output", type=Path, nargs="?", help="directory whose runs are read (default: see report -h)"
+        )
         added.add_argument(
             "--dataset", help="only runs tested on this data set (its registered name, letter case aside)"
         )
@@ -49,10 +60,13 @@ def command_line() -> argparse.ArgumentParser:
     option = command("tables", print_tables, "The paper's tables, those of them for which there are runs.")
     option("--format", choices=FORMATS, default="terminal")
     option("--table", type=int, choices=BUILDERS, nargs="+", help="only these (default: all there are)")
+    option("--metrics", default="accuracy", help="comma-separated, or all: accuracy, ece, brier, ... (docs/metrics.md)")
     option("--published", **published)
-    option("--spread", choices=("std", "ci95"), default="std", help="what stands behind ± (default: std)")
+    option("--spread", choices=("std", "ci95", "both"), default="std", help="what stands behind ± (default: std)")
     option("--digits", type=int, choices=range(5), default=1, help="after the point (default: 1)")
     option("-o", "--out", type=Path, help="write to this file instead of the terminal")
+
+    command("compare", print_comparison, "Whether two methods differ, on the same images and seeds.", ("A", "B"))
 
     option = command("figures", draw_figures, "The paper's figures and training curves, PNG and PDF.")
     option("--figure", choices=("1", "3", "4", "5", "curves"), nargs="+", help="only these (default: all)")
@@ -69,11 +83,12 @@ def command_line() -> argparse.ArgumentParser:
 
 def print_tables(args: argparse.Namespace) -> int:
     """Write the tables; what is asked for and lacks its runs is named with what makes them."""
-    tables, lacking = build(read_tree(args.output, args.dataset), args.table)
+    metrics, tree = parse(args.metrics), tree_of(args)
+    tables, lacking = build(tree, args.table, metrics)
     if args.table or not tables:
         complain(lacking)
     if not tables:
-        raise ValueError(f"No table can be made of the runs below {args.output}.")
+        raise ValueError(f"No table can be made of the runs below {tree.output}.")
     style = Style(args.digits, args.spread, args.published, bold_style(args))
     text = FORMATS[args.format](tables, style).rstrip("\n") + "\n"
     if args.out:
@@ -84,9 +99,33 @@ def print_tables(args: argparse.Namespace) -> int:
     return 0
 
 
+def print_comparison(args: argparse.Namespace) -> int:
+    """Print how two methods compare."""
+    tree = tree_of(args)
+    from report.compare import compare  # NumPy is needed here only
+
+    print(compare(tree, args.A, args.B))
+    return 0
+
+
+def tree_of(args: argparse.Namespace) -> Tree:
+    """The output tree that is asked for, or the one that is there. Raises FileNotFoundError, ValueError."""
+    return read_tree(args.output or default_output(), args.dataset)
+
+
+def default_output() -> Path:
+    """$OUTPUT, which the scripts write to; else output/ here, if runs are in it; else that of the checkout."""
+    named = os.environ.get("OUTPUT")
+    checkout = Path(__file__).parents[1] / "output"
+    here = Path("output")
+    if named:
+        return Path(named).expanduser()
+    return here if here.is_dir() or not checkout.is_dir() else Path(os.path.relpath(checkout))
+
+
 def draw_figures(args: argparse.Namespace) -> int:
     """Write the figures there are data for; name the others with what makes their data."""
-    tree = read_tree(args.output, args.dataset)
+    tree = tree_of(args)
     from report.figures import draw  # Matplotlib is needed here only
 
     figures, lacking = draw.draw(tree, args.figure, args.methods)
@@ -94,13 +133,13 @@ def draw_figures(args: argparse.Namespace) -> int:
         print(path)
     complain(lacking)
     if not figures:
-        raise ValueError(f"No figure can be drawn from the runs below {args.output}.")
+        raise ValueError(f"No figure can be drawn from the runs below {tree.output}.")
     return 0
 
 
 def write_page(args: argparse.Namespace) -> int:
     """Write the page; what it lacks is named on it and here."""
-    tree = read_tree(args.output, args.dataset)
+    tree = tree_of(args)
     from report.page import document  # Jinja and Pillow are needed here only
 
     complain(document.write(tree, args.out, args.published, args.data, args.mistakes))

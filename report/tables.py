@@ -46,13 +46,32 @@ def read_tree(output: Path, dataset: str | None = None) -> Tree:
     return Tree(output, records, group(records), read_sweeps(output))
 
 
-def build(tree: Tree, wanted: list[int] | None = None) -> tuple[list[Table], list[str]]:
+def build(
+    tree: Tree, wanted: list[int] | None = None, metrics: tuple[str, ...] = ("accuracy",)
+) -> tuple[list[Table], list[str]]:
     """The tables for which there are runs, and for each of `wanted` that has none, a sentence on what it needs."""
     tables, lacking = [], []
     for number in wanted or sorted(BUILDERS):
         builder, needs, sweep = BUILDERS[number]
-        found = builder.tables(tree.methods, tree.sweeps, number)
+        found = builder.tables(tree.methods, tree.sweeps, number, metrics)
         tables += found
         if not found:
             lacking.append(f"Table {number} needs {needs}: `python sweep.py {sweep}` makes them.")
+    mark_ties(tables)
     return tables, lacking
+
+
+def mark_ties(tables: list[Table]) -> None:
+    """Mark in every column what cannot be told from the best; where not all could be tested, the table says so."""
+    if not any(cell.statistic for table in tables for cell in table.cells):
+        return
+    from report import significance  # only now: NumPy takes a moment
+
+    for table in tables:
+        tested = []
+        for block in table.blocks:
+            same = [row.method.zero_shot for row in block.rows]
+            for column in zip(*(row.cells for row in block.rows), strict=True):
+                tested.append(significance.mark_ties(column, same))
+        if False in tested and any(cell.tied for cell in table.cells):
+            table.notes.append("Not every number was tested against the best: some runs left no predictions.csv.")
