@@ -17,7 +17,9 @@ from pathlib import Path
 
 from promptclip.common.console import steady_streams
 from promptclip.common.files import write_atomically
+from report import overfit
 from report.metrics import parse
+from report.model import Table
 from report.tables import BUILDERS, Tree, build, read_tree
 from report.text import FORMATS, Style
 
@@ -41,6 +43,13 @@ def command_line() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     published = {"action": "store_true", "help": "set published numbers beside, with the difference"}
 
+    def layout(option: Callable[..., argparse.Action]) -> None:
+        """The options of what is printed as tables."""
+        option("--format", choices=FORMATS, default="terminal")
+        option("--spread", choices=("std", "ci95", "both"), default="std", help="what stands behind ± (default: std)")
+        option("--digits", type=int, choices=range(5), default=1, help="after the point (default: 1)")
+        option("-o", "--out", type=Path, help="write to this file instead of the terminal")
+
     def command(
         name: str, act: Callable[[argparse.Namespace], int], summary: str, names: tuple[str, ...] = ()
     ) -> Callable[..., argparse.Action]:
@@ -58,18 +67,18 @@ def command_line() -> argparse.ArgumentParser:
         return added.add_argument
 
     option = command("tables", print_tables, "The paper's tables, those of them for which there are runs.")
-    option("--format", choices=FORMATS, default="terminal")
+    layout(option)
     option("--table", type=int, choices=BUILDERS, nargs="+", help="only these (default: all there are)")
     option("--metrics", default="accuracy", help="comma-separated, or all: accuracy, ece, brier, ... (docs/metrics.md)")
     option("--published", **published)
-    option("--spread", choices=("std", "ci95", "both"), default="std", help="what stands behind ± (default: std)")
-    option("--digits", type=int, choices=range(5), default=1, help="after the point (default: 1)")
-    option("-o", "--out", type=Path, help="write to this file instead of the terminal")
+
+    option = command("overfit", print_overfit, "What methods gain on base classes and lose on new ones.")
+    layout(option)
 
     command("compare", print_comparison, "Whether two methods differ, on the same images and seeds.", ("A", "B"))
 
     option = command("figures", draw_figures, "The paper's figures and training curves, PNG and PDF.")
-    option("--figure", choices=("1", "3", "4", "5", "curves"), nargs="+", help="only these (default: all)")
+    option("--figure", choices=FIGURES, nargs="+", help="only these (default: all)")
     option("--methods", nargs="+", help="only these, by their label in tables or their trainer's name")
     option("-o", "--out", type=Path, default=Path("figures"), help="folder (default: figures)")
 
@@ -81,6 +90,9 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+FIGURES = ("1", "3", "4", "5", "curves", "reliability", "joint", "confusion")
+
+
 def print_tables(args: argparse.Namespace) -> int:
     """Write the tables; what is asked for and lacks its runs is named with what makes them."""
     metrics, tree = parse(args.metrics), tree_of(args)
@@ -89,11 +101,28 @@ def print_tables(args: argparse.Namespace) -> int:
         complain(lacking)
     if not tables:
         raise ValueError(f"No table can be made of the runs below {tree.output}.")
-    style = Style(args.digits, args.spread, args.published, bold_style(args))
+    return write_tables(args, tables, args.published, ", ".join(f"Table {table.number}" for table in tables))
+
+
+def print_overfit(args: argparse.Namespace) -> int:
+    """Write what methods gain and lose against zero-shot CLIP."""
+    tree = tree_of(args)
+    found = overfit.tables(tree)
+    if not found:
+        raise ValueError(
+            f"Overfit needs zero-shot CLIP and another method on base and new classes below {tree.output}: "
+            "`python sweep.py table1` makes them."
+        )
+    return write_tables(args, found, False, "overfit")
+
+
+def write_tables(args: argparse.Namespace, tables: list[Table], published: bool, what: str) -> int:
+    """Write tables in the format that was asked for, to the terminal or a file, which is then named with `what`."""
+    style = Style(args.digits, args.spread, published, bold_style(args))
     text = FORMATS[args.format](tables, style).rstrip("\n") + "\n"
     if args.out:
         write_atomically(args.out, text.encode("utf-8", "backslashreplace"))
-        print(f"{args.out}: {', '.join(f'Table {table.number}' for table in tables)}")
+        print(f"{args.out}: {what}")
     else:
         print(text, end="")
     return 0

@@ -77,6 +77,7 @@ class Cell:
         statistic: how the number follows from single images, for `report.significance`; "" where it does not.
         lower: whether less is better.
         decimals: digits after the point beyond those that percentages are printed with.
+        signed: whether it is a change, written with its sign.
         best: whether it is the best of its column.
         tied: whether a test cannot tell it from the best.
         footnote: number of the footnote that gives `reason`.
@@ -88,6 +89,7 @@ class Cell:
     statistic: str = ""
     lower: bool = False
     decimals: int = 0
+    signed: bool = False
     best: bool = False
     tied: bool = False
     footnote: int = 0
@@ -114,14 +116,15 @@ class TableRow:
 
 @dataclass
 class Block:
-    """A part of a table with a header of its own. In each column the best mean is marked, equal ones too."""
+    """A part of a table with a header of its own. Where it is `ranked`, the best mean of a column is marked."""
 
     title: str
     columns: list[str]
     rows: list[TableRow]
+    ranked: bool = True
 
     def __post_init__(self) -> None:
-        for column in zip(*(row.cells for row in self.rows), strict=True):
+        for column in zip(*(row.cells for row in self.rows), strict=True) if self.ranked else ():
             means = [round(cell.scores.mean, 6) for cell in column if cell.scores.n]
             for cell in column if len(means) > 1 else ():
                 best = min(means) if cell.lower else max(means)
@@ -130,9 +133,9 @@ class Block:
 
 @dataclass
 class Table:
-    """One table of the paper, for one backbone and number of shots."""
+    """One table for one backbone and number of shots; `number` is the paper's, None of one that it does not have."""
 
-    number: int
+    number: int | None
     title: str
     setting: str
     blocks: list[Block]

@@ -47,7 +47,7 @@ class Style:
             return f"{IMPOSSIBLE}{str(cell.footnote).translate(SUPERSCRIPTS)}" if cell.reason else MISSING
         digits = self.digits + cell.decimals
         spread = cell.scores.interval if self.spread == "ci95" else cell.scores.std
-        written = with_spread(cell.scores.mean, spread, digits)
+        written = with_spread(cell.scores.mean, spread, digits, "+" if cell.signed else "")
         if self.spread == "both" and cell.scores.n > 1:
             written += f" (± {cell.scores.interval:.{digits}f})"
         marks = self.marks(cell)
@@ -70,12 +70,13 @@ class Style:
         parts = [spread[self.spread]] if any(cell.scores.n > 1 for cell in table.cells) else []
         parts += [best] if any(cell.best for cell in table.cells) else []
         parts += [tied] if any(cell.tied for cell in table.cells) else []
-        return f"Accuracy in %; {'; '.join(parts)}." if parts else "Accuracy in %."
+        start = [] if any(cell.signed for cell in table.cells) else ["Accuracy in %"]
+        return f"{'; '.join(start + parts)}." if start + parts else ""
 
 
-def with_spread(mean: float, spread: float | None, digits: int = 1) -> str:
-    """`mean ± spread`."""
-    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+def with_spread(mean: float, spread: float | None, digits: int = 1, sign: str = "") -> str:
+    """`mean ± spread`; with `sign` "+" the mean's is always written."""
+    return f"{mean:{sign}.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
 
 
 def rows_of(block: Block, style: Style) -> list[list[str]]:
@@ -111,7 +112,7 @@ def head_of(block: Block) -> list[str]:
 
 def remarks(table: Table, style: Style) -> list[str]:
     """The sentences below a table."""
-    sentences = [style.legend(table), *table.notes]
+    sentences = [sentence for sentence in (style.legend(table), *table.notes) if sentence]
     if any(cell.chosen_on_test for cell in table.cells):
         sentences.append("† something of the method was chosen by its accuracy on test images.")
     numbered = enumerate(table.reasons, 1)
@@ -143,7 +144,8 @@ def inferences(table: Table) -> list[str]:
 
 def caption(table: Table) -> str:
     """Number, title and setting."""
-    return f"Table {table.number}. {table.title}" + (f": {table.setting}" if table.setting else "")
+    named = f"Table {table.number}. {table.title}" if table.number else table.title
+    return named + (f": {table.setting}" if table.setting else "")
 
 
 def terminal(tables: list[Table], style: Style) -> str:
@@ -208,7 +210,12 @@ def latex(tables: list[Table], style: Style) -> str:
         for block in table.blocks:
             parts += latex_block(block, style)
         sentences = " ".join([f"{table.title}: {table.setting}.", *remarks(table, style)])
-        parts += [rf"\caption{{{escape_latex(sentences)}}}", rf"\label{{tab:{table.number}}}", r"\end{table*}", ""]
+        parts += [
+            rf"\caption{{{escape_latex(sentences)}}}",
+            rf"\label{{tab:{table.number or 'overfit'}}}",
+            r"\end{table*}",
+            "",
+        ]
     return "\n".join(parts)
 
 
@@ -245,7 +252,7 @@ def numbers(tables: list[Table], style: Style) -> str:
             for row in block.rows:
                 for column, cell in zip(block.columns, row.cells, strict=True):
                     texts = (table.setting, block.title, row.method.label, row.method.trainer, column)
-                    writer.writerow([table.number, *map(safe, texts), *csv_numbers(cell)])
+                    writer.writerow([table.number or "", *map(safe, texts), *csv_numbers(cell)])
     return out.getvalue()
 
 
