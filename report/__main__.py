@@ -157,9 +157,10 @@ def draw_figures(args: argparse.Namespace) -> int:
     tree = tree_of(args)
     from report.figures import draw  # Matplotlib is needed here only
 
-    figures, lacking = draw.draw(tree, args.figure, args.methods)
+    figures, lacking = draw.draw(tree, args.figure, args.methods, progress)
     for path in draw.write(figures, args.out):
-        print(path)
+        progress("")
+        print(path, flush=True)
     complain(lacking)
     if not figures:
         raise ValueError(f"No figure can be drawn from the runs below {tree.output}.")
@@ -171,9 +172,17 @@ def write_page(args: argparse.Namespace) -> int:
     tree = tree_of(args)
     from report.page import document  # Jinja and Pillow are needed here only
 
-    complain(document.write(tree, args.out, args.published, args.data, args.mistakes))
+    lacking = document.write(tree, args.out, args.published, args.data, args.mistakes, progress)
+    progress("")
+    complain(lacking)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, opens in any browser, needs no network")
     return 0
+
+
+def progress(step: str) -> None:
+    """Name what is being done, in a line that the next one takes the place of; on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r{f'{step} ...' if step else '':<40}\r", end="", file=sys.stderr, flush=True)
 
 
 def complain(sentences: list[str]) -> None:

@@ -48,4 +48,4 @@ def predictions(run: RunRecord) -> Predictions | None:
         return None
     labels_fit = all(0 <= label < classes for label in (*found.labels, *found.predicted))
     sane = labels_fit and all(0 <= one <= 1 for one in found.true_probability)
-    return found if rows and sane else None
+    return found if sane else None

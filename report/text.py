@@ -19,6 +19,7 @@ IMPOSSIBLE = "–"
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 BOLD = {
     "plain": lambda cell: cell,
+    "page": lambda cell: cell,
     "ansi": lambda cell: f"\x1b[1m{cell}\x1b[0m",
     "markdown": lambda cell: f"**{cell}**",
     "latex": lambda cell: rf"\textbf{{{cell}}}",
@@ -237,7 +238,7 @@ def escape_latex(text: str, keep: str = "") -> str:
         return keep + escape_latex(inner) + "}" + escape_latex(marks)
     special = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
     special |= {mark: f"\\{mark}" for mark in "&%$#_{}"}
-    special |= {"±": r"$\pm$", "λ": r"$\lambda$", "≈": r"$\approx$", "†": r"$\dagger$", "–": "--"}
+    special |= {"±": r"$\pm$", "λ": r"$\lambda$", "ρ": r"$\rho$", "≈": r"$\approx$", "†": r"$\dagger$", "–": "--"}
     special |= {mark: f"$^{place}$" for place, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
     return "".join(special.get(letter, letter) for letter in text)
 

@@ -57,13 +57,12 @@ def safe(stem: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)[:100]
 
 
-def write(figures: dict[str, Any], folder: Path) -> list[Path]:
-    """Save all as PNG and PDF below `folder`. The same runs give the same files: no time of writing is in them."""
-    paths = []
+def write(figures: dict[str, Any], folder: Path) -> Iterator[Path]:
+    """Save all as PNG and PDF below `folder`, file by file. The same runs give the same files, without a time."""
     for stem, figure in figures.items():
         folder.mkdir(parents=True, exist_ok=True)
         for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
-            paths.append(folder / f"{stem}.{ending}")
-            figure.savefig(paths[-1], dpi=200, metadata=metadata)
+            path = folder / f"{stem}.{ending}"
+            figure.savefig(path, dpi=200, metadata=metadata)
             figure.set_layout_engine("none")  # what the first has worked out stays
-    return paths
+            yield path
