@@ -63,6 +63,7 @@ def command_line() -> argparse.ArgumentParser:
         added.add_argument(
             "--dataset", help="only runs tested on this data set (its registered name, letter case aside)"
         )
+        added.add_argument("--sweep", metavar="NAME", help="only runs of this sweep, such as demo_table1")
         added.set_defaults(act=act)
         return added.add_argument
 
@@ -139,7 +140,7 @@ def print_comparison(args: argparse.Namespace) -> int:
 
 def tree_of(args: argparse.Namespace) -> Tree:
     """The output tree that is asked for, or the one that is there. Raises FileNotFoundError, ValueError."""
-    return read_tree(args.output or default_output(), args.dataset)
+    return read_tree(args.output or default_output(), args.dataset, args.sweep)
 
 
 def default_output() -> Path:

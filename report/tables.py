@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptclip.common.names import unknown
 from report import base2new, transfer
 from report.methods import MethodRuns, group
 from report.model import Table
@@ -29,21 +30,33 @@ class Tree:
     sweeps: list[SweepRecord]
 
 
-def read_tree(output: Path, dataset: str | None = None) -> Tree:
-    """Read `output`; of data set `dataset` only if given (its name in the tables or registered, letter case aside).
+def read_tree(output: Path, dataset: str | None = None, sweep: str | None = None) -> Tree:
+    """Read `output`.
+
+    Args:
+        output: directory of the runs.
+        dataset: only runs tested on it (its name in the tables or registered, letter case aside).
+        sweep: only runs of the sweep of that name.
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: there is no run of `dataset`.
+        ValueError: there is no run of `dataset`, or no such sweep.
     """
-    records = read_records(output)
+    records, sweeps = read_records(output), read_sweeps(output)
+    if sweep is not None:
+        sweeps = [one for one in sweeps if one.name == sweep]
+        if not sweeps:
+            known = [one.name for one in read_sweeps(output)]
+            raise ValueError(unknown("sweep (--sweep)", sweep, known) if known else f"No sweep was run into {output}.")
+        wanted = frozenset().union(*(directories for one in sweeps for directories in one.directories.values()))
+        records = [record for record in records if record.directory in wanted]
     if dataset:
         there = sorted({record.dataset for record in records})
         wanted = dataset.casefold()
         records = [one for one in records if wanted in (one.dataset.casefold(), one.raw.get("dataset", "").casefold())]
         if not records:
             raise ValueError(f"No run of {dataset} below {output}; there are some of {', '.join(there)}.")
-    return Tree(output, records, group(records), read_sweeps(output))
+    return Tree(output, records, group(records), sweeps)
 
 
 def build(

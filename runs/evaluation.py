@@ -21,9 +21,11 @@ from promptclip.shift import TowerStatistics
 from runs.calibration import calibration
 from runs.open_classes import JointScores, joint_figures
 
+CALIBRATION = ("ece", "adaptive_ece", "mce", "brier", "nll")
 FIGURES = (
     *("accuracy", "macro_f1", "total", "correct", "per_class_accuracy", "mean_true_probability"),
-    *("ece", "adaptive_ece", "mce", "brier", "nll", "reliability", "joint"),
+    *CALIBRATION,
+    *("reliability", "joint"),
     *("feature_shift", "discrepancy", "test_images_per_second", "inference", "selected_on"),
 )
 COLUMNS = ("path", "label", "prediction", "true_probability", "top5", "confidence")
@@ -103,6 +105,10 @@ class Evaluation:
             "inference": inference(trainer),
             "selected_on": selected_on(trainer),
         }
+        if hasattr(trainer, "epoch") and hasattr(trainer, "write_scalar"):  # of a training: to TensorBoard, too
+            for name in ("mean_true_probability", *CALIBRATION):
+                if self.found[name] is not None:
+                    trainer.write_scalar(f"{split}/{name}", self.found[name], trainer.epoch)
 
     # ---- shift ----
 

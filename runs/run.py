@@ -10,12 +10,14 @@ from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
+from promptclip.common.names import require
 from runs.config import build_config, check_names, check_places, check_trainer, check_values
 from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
 from runs.record import base_classes, identify, impossible, is_joint, training_settings, unsupported
+from runs.tracking import log_run
 
 
 class Run:
@@ -31,6 +33,9 @@ class Run:
         self.args = args
         self.started = False
         self.began = time.time()
+        self.tracked = getattr(args, "wandb", False)
+        if self.tracked:
+            require("wandb")
         self.cfg = build_config(args)
         check_names(self.cfg)
         check_values(self.cfg)
@@ -115,6 +120,16 @@ class Run:
         evaluation.write(self.directory.path)
         results |= self.determinism.record() | peak_memory(self.determinism.cuda)
         self.directory.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
+        if self.tracked:
+            self.track()
+
+    def track(self) -> None:
+        """Log the finished record; what stands in the way costs no run."""
+        try:
+            print(f"Weights & Biases: {log_run(self.directory.path)}")
+        except Exception as error:  # of a package that speaks to a network
+            again = f"python -m runs.tracking {self.directory.path}"
+            print(f"Note: Weights & Biases took nothing ({error}); `{again}` tries it again.")
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
