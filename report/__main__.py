@@ -5,6 +5,7 @@ python -m report tables --metrics accuracy,ece,joint
 python -m report compare MaPLe RESTORE_m
 python -m report figures -o figures/
 python -m report html output/ -o report.html
+python -m report fill docs/results.md output/
 
 Runs are read below the directory named last; without one below $OUTPUT, else output/ here, else in the checkout.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from promptclip.common.console import steady_streams
 from promptclip.common.files import write_atomically
-from report import overfit
+from report import fill, overfit
 from report.metrics import parse
 from report.model import Table
 from report.tables import BUILDERS, Tree, build, read_tree
@@ -78,9 +79,18 @@ def command_line() -> argparse.ArgumentParser:
 
     command("compare", print_comparison, "Whether two methods differ, on the same images and seeds.", ("A", "B"))
 
+    added = commands.add_parser(
+        "fill", help="Renew the marked tables of a Markdown document.", description=fill.__doc__
+    )
+    added.formatter_class = argparse.RawDescriptionHelpFormatter
+    added.add_argument("document", type=Path, help="Markdown file with marks")
+    added.add_argument("output", type=Path, nargs="?", help="directory of the runs (default: see report -h)")
+    added.set_defaults(act=fill_document)
+
     option = command("figures", draw_figures, "The paper's figures and training curves, PNG and PDF.")
     option("--figure", choices=FIGURES, nargs="+", help="only these (default: all)")
     option("--methods", nargs="+", help="only these, by their label in tables or their trainer's name")
+    option("--kind", choices=("png", "pdf"), nargs="+", default=("png", "pdf"), help="of files (default: both)")
     option("-o", "--out", type=Path, default=Path("figures"), help="folder (default: figures)")
 
     option = command("html", write_page, "Tables, figures, classes, mistakes and runs in one file.")
@@ -138,6 +148,13 @@ def print_comparison(args: argparse.Namespace) -> int:
     return 0
 
 
+def fill_document(args: argparse.Namespace) -> int:
+    """Renew the marked parts of a document."""
+    complain(fill.fill(args.document, args.output or default_output(), main))
+    print(f"{args.document} is filled")
+    return 0
+
+
 def tree_of(args: argparse.Namespace) -> Tree:
     """The output tree that is asked for, or the one that is there. Raises FileNotFoundError, ValueError."""
     return read_tree(args.output or default_output(), args.dataset, args.sweep)
@@ -159,7 +176,7 @@ def draw_figures(args: argparse.Namespace) -> int:
     from report.figures import draw  # Matplotlib is needed here only
 
     figures, lacking = draw.draw(tree, args.figure, args.methods, progress)
-    for path in draw.write(figures, args.out):
+    for path in draw.write(figures, args.out, args.kind):
         progress("")
         print(path, flush=True)
     complain(lacking)

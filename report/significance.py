@@ -16,6 +16,8 @@ from report.predictions import predictions
 from report.records import RunRecord
 
 DRAWS = 10_000
+FOR_A_MARK = 2_000
+"""Draws of each of the many tests behind a table's marks."""
 LEVEL = 0.05
 AGREES = 0.006
 """Percent by which a number may be off what its predictions.csv gives: that of a record is rounded nowhere."""
@@ -176,6 +178,8 @@ def permutation_p(both: Pair, draws: int = DRAWS) -> float:
     swapped = []
     for a, b in zip(both.first, both.second, strict=True):
         rows, counts = patterns(b.astype(np.int8) - a.astype(np.int8))
+        differing = rows.any(axis=1)  # to swap the same answers changes nothing
+        rows, counts = rows[differing], counts[differing]
         swapped.append(random.binomial(counts, 0.5, size=(draws, len(counts))) @ rows / len(a))  # (draws, S)
     first, second = (
         statistic([mean + sign * moved for mean, moved in zip(part, swapped, strict=True)]).mean(1)
@@ -235,7 +239,7 @@ def mark_ties(column: Sequence[Any], learns_nothing: Sequence[bool]) -> bool | N
         mine = sample(column[place].scores, column[place].statistic)
         both = pair(mine, leading, (learns_nothing[place], learns_nothing[best])) if mine else ""
         if isinstance(both, Pair):
-            tested.append((place, permutation_p(both)))
+            tested.append((place, permutation_p(both, FOR_A_MARK)))
     for (place, _), adjusted in zip(tested, holm([p for _, p in tested]), strict=True):
         column[place].tied = adjusted > LEVEL
     return len(tested) == len(others)

@@ -138,7 +138,7 @@ def inferences(table: Table) -> list[str]:
     for block in table.blocks:
         for row in block.rows:
             for run in (run for cell in row.cells for run in cell.scores.runs if run.inference):
-                where = run.part if run.part != "all" else shown(run.dataset)
+                where = {"all": shown(run.dataset), "joint": "all classes"}.get(run.part, run.part)
                 used.setdefault(row.method.label, {})[f"{run.inference} ({where})"] = None
     return [f"Inference of {label}: {'; '.join(told)}." for label, told in used.items()]
 

@@ -1,6 +1,6 @@
 """Draw every figure for which there are data, and name the others with what makes their data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,16 @@ def safe(stem: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)[:100]
 
 
-def write(figures: dict[str, Any], folder: Path) -> Iterator[Path]:
-    """Save all as PNG and PDF below `folder`, file by file. The same runs give the same files, without a time."""
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+"""The same runs give the same files: no time of writing is in them."""
+
+
+def write(figures: dict[str, Any], folder: Path, kinds: Sequence[str] = tuple(METADATA)) -> Iterator[Path]:
+    """Save all below `folder`, as PNG and PDF or one of them, file by file."""
     for stem, figure in figures.items():
         folder.mkdir(parents=True, exist_ok=True)
-        for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
-            path = folder / f"{stem}.{ending}"
-            figure.savefig(path, dpi=200, metadata=metadata)
+        for kind in kinds:
+            path = folder / f"{stem}.{kind}"
+            figure.savefig(path, dpi=160, metadata=METADATA[kind])
             figure.set_layout_engine("none")  # what the first has worked out stays
             yield path

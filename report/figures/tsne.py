@@ -124,7 +124,7 @@ def embed(features: np.ndarray) -> np.ndarray:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('Fig. 5 needs scikit-learn: run `pip install ".[report]"`.') from error
     perplexity = max(1.0, min(30.0, (len(features) - 1) / 3))
-    return TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=0, max_iter=500).fit_transform(
+    return TSNE(2, perplexity=perplexity, metric="cosine", init="pca", random_state=0, max_iter=300).fit_transform(
         features
     )
 

@@ -12,6 +12,7 @@ from promptclip.common.files import write_atomically
 from promptclip.common.names import require
 from report import overfit
 from report import tables as paper
+from report.figures.captions import caption_of
 from report.methods import MethodRuns, listed
 from report.metrics import ALL
 from report.model import Scores
@@ -22,22 +23,6 @@ from report.records import RunRecord, finite
 from report.tables import Tree
 from report.text import Style, caption, remarks, with_spread
 
-CAPTIONS = {
-    "fig1": "Fig. 1: probability of the true class, and accuracy; bars ± deviation over seeds.",
-    "fig3": "Fig. 3: discrepancy between the modalities' feature shift against the gain over zero-shot CLIP, with the "
-    "rank correlation over methods; bars ± deviation over seeds.",
-    "fig4": "Fig. 4: feature shift per block, mean and spread over samples, and accuracy with deviation over seeds.",
-    "fig5": "Fig. 5: t-SNE of image features (small) and text features (large); at most seven classes of each half, "
-    "evenly spread over it, a colour and a mark each.",
-    "curves": "Training curves: cross-entropy and accuracy on training batches, and feature shift; mean over seeds, "
-    "band ± deviation.",
-    "reliability": "Reliability: accuracy against confidence in 15 bins, all seeds together; below the dotted line "
-    "a model is overconfident. A mark's area is its share of the images.",
-    "joint": "Base against new accuracy with all classes to choose from, as a bias on the base classes' scores varies; "
-    "the large mark is the model as it is.",
-    "confusion": "The commonest confusions: true and predicted class, and how many percent of the true class's images "
-    "each method takes for the other.",
-}
 FLIPS = 5
 """Thumbnails of images gained, and of images lost, between two methods."""
 
@@ -113,7 +98,7 @@ def figures_of(tree: Tree, say: Callable[[str], None]) -> tuple[list[dict[str, s
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
         address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-        name = next(name for start, name in CAPTIONS.items() if stem.startswith(start))
+        name = caption_of(stem)
         width = f"{80 * figure.get_figwidth():.0f}"  # on a phone it is not made illegible
         found.append({"address": address, "caption": name, "width": width})
     return found, lacking
