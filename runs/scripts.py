@@ -271,7 +271,9 @@ class Script:
             raise
         content = read(record)
         took = "done before" if content == before else f"{time.monotonic() - began:.0f} s"
-        print(f"{json.loads(content).get('accuracy') or 0:6.1f} %  {took:>12}", flush=True)
+        found = json.loads(content)
+        result = "not possible" if found.get("unsupported") else f"{found.get('accuracy') or 0:6.1f} %"
+        print(f"{result}  {took:>12}", flush=True)
 
     def python_runs(self, *arguments: str, quiet: bool = False) -> None:
         """Run Python's `arguments` to their end. Raises SystemExit with a code other than 0."""
