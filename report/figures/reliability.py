@@ -112,7 +112,8 @@ def joint_line(axis: Any, place: int, method: MethodRuns, run: RunRecord, datase
     style = line_style(place)
     area = method.scores(dataset, "joint", value=number("joint", "ausuc"))
     label = method.label + (f", AUSUC {area.mean:.1f}" if area.n else "")
-    axis.plot(*zip(*curve(run), strict=True), label=label, **(style | {"marker": "", "linewidth": 1.2}))
+    axis.plot(*zip(*curve(run), strict=True), **(style | {"marker": "", "linewidth": 1.2}))
+    axis.plot([], [], label=label, **(style | {"markersize": 6}))
     at = [number("joint", key)(run) for key in ("base_accuracy", "new_accuracy")]
     if None not in at:
         axis.plot(*at, **(style | {"linestyle": "none", "markersize": 8}))

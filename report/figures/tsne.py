@@ -87,7 +87,7 @@ def scatter(axis: Any, images: np.ndarray, labels: np.ndarray, texts: np.ndarray
         axis.scatter(*here[labels[chosen] == one].T, s=9, alpha=0.55, linewidths=0, **style)
     for place, one in enumerate(classes):
         style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-        axis.scatter(*there[place], s=70, edgecolors="white", linewidths=1, zorder=3, **style)
+        axis.scatter(*there[place], s=70, edgecolors="white", linewidths=1, zorder=5, **style)
         name = names[one] if one < len(names) else str(one)
         written.append((there[place], name if len(name) < 22 else f"{name[:20]}…", style["color"]))
     label_points(axis, written)

@@ -151,9 +151,9 @@ def test_a_curve_of_base_against_new(rich, put):
     joint = {"curve": [[60.0, 0.0], [30.0, 40.0], [0.0, 50.0]], "base_accuracy": 30.0, "new_accuracy": 40.0}
     put("CoOp", "all", 1, 40.0, protocol="base2new", mode="eval", joint=joint | {"ausuc": 20.0})
     ((stem, figure),) = reliability.draw_joint(read_tree(rich))
-    line, mark = figure.axes[0].lines
+    line, named, mark = figure.axes[0].lines
     assert list(line.get_xdata()) == [60.0, 30.0, 0.0] and list(mark.get_ydata()) == [40.0]
-    assert "AUSUC 20.0" in line.get_label() and stem == "joint_OxfordPets"
+    assert "AUSUC 20.0" in named.get_label() and stem == "joint_OxfordPets"
 
 
 @pytest.mark.parametrize(
