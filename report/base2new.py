@@ -1,4 +1,5 @@
-"""Tables 1, 4 and 5: accuracy on base and new classes and their harmonic mean, first averaged over all data sets.
+"""Tables 1, 4 and 5: accuracy on base and new classes and their harmonic mean, first averaged over all data sets; below
+them what else is asked for of the same runs.
 
 Table 4 is RESTORE as lambda_fs varies, Table 5 as its surgery does: the same numbers of other methods.
 """
@@ -9,6 +10,8 @@ from statistics import fmean
 
 from report import published
 from report.methods import MethodRuns, listed, listed_only
+from report.metrics import Column
+from report.metrics import blocks as other_blocks
 from report.model import Block, Cell, Scores, Table, TableRow, combine, harmonic_mean
 from report.names import dataset_order, shown
 from report.records import finite
@@ -16,14 +19,35 @@ from report.sweeps import SweepRecord
 
 SUBSETS = ("base", "new")
 COLUMNS = [*SUBSETS, "H"]
+EXPLAINED = (
+    (
+        {f"{name} {part}" for name in ("ECE", "adaptive ECE", "MCE") for part in SUBSETS},
+        "ECE, adaptive ECE, MCE: calibration errors in %, 15 bins; Brier: 0 to 2; NLL: nats; lower is better.",
+    ),
+    (
+        {"AUSUC"},
+        "All classes: base and new ones to choose from, by a model trained on base classes; AUSUC: area under base "
+        "against new accuracy as a bias on base classes varies; OpenworldAUC: both right, and told apart.",
+    ),
+    (
+        {"AUROC"},
+        "Known or unknown: base images from new ones, by the highest probability among base classes, and by MCM; "
+        "AUROC and FPR95 in %, FPR95 lower is better.",
+    ),
+)
+"""Columns, and the sentence that says what is in them (docs/metrics.md says more)."""
 SURGERY = {"none": "L^fs only", "fixed": "+ fixed surgery", "fs_guided": "+ FS-guided surgery"}
 TITLES = {1: "Base-to-new generalisation", 4: "The weight of the feature-shift loss, λ_fs", 5: "Surgery"}
 
 
-def tables(methods: list[MethodRuns], sweeps: list[SweepRecord], number: int) -> list[Table]:
+def tables(
+    methods: list[MethodRuns], sweeps: list[SweepRecord], number: int, metrics: tuple[str, ...] = ("accuracy",)
+) -> list[Table]:
     """Table 1, 4 or 5, one for each backbone and number of shots; none if no run belongs in it."""
     there = [method for method in methods if any(record.protocol == "base2new" for record in method.records)]
-    made = [(setting, blocks_of(chosen(members, sweeps, number), number)) for setting, members in settings(there)]
+    made = [
+        (setting, blocks_of(chosen(members, sweeps, number), number, metrics)) for setting, members in settings(there)
+    ]
     return [Table(number, TITLES[number], setting, blocks, notes(blocks)) for setting, blocks in made if blocks]
 
 
@@ -70,22 +94,27 @@ def variants(methods: list[MethodRuns], option: str) -> list[MethodRuns]:
     return [method for members in siblings.values() if len(members) > 1 for method in members]
 
 
-def blocks_of(methods: list[MethodRuns], number: int) -> list[Block]:
-    """A block for each data set and, if there are several, their average before them."""
+def blocks_of(methods: list[MethodRuns], number: int, metrics: tuple[str, ...]) -> list[Block]:
+    """For each data set, and their average before them if there are several, a block of accuracies and of the rest."""
     halves = {one.dataset for method in methods for one in method.finished if one.subset in SUBSETS}
     datasets = sorted(halves, key=dataset_order)
-    blocks = []
-    if len(datasets) > 1:
-        rows = [row_of(method, datasets, number) for method in methods]
-        blocks.append(Block(f"Average over {len(datasets)} data sets", COLUMNS, rows))
+    groups = [(f"Average over {len(datasets)} data sets", datasets, methods)] if len(datasets) > 1 else []
     for dataset in datasets:
         begun = [
             method
             for method in methods
             if any(one.dataset == dataset and one.subset in SUBSETS for one in method.records)
         ]
-        blocks.append(Block(shown(dataset), COLUMNS, [row_of(method, [dataset], number) for method in begun]))
-    return blocks
+        groups.append((shown(dataset), [dataset], begun))
+    found = []
+    for title, names, members in groups:
+        if "accuracy" in metrics:
+            found.append(Block(title, COLUMNS, [row_of(method, names, number) for method in members]))
+        for what, columns in other_blocks(metrics).items():
+            rows = [other_row(method, names, columns) for method in members]
+            if any(cell.scores.n for row in rows for cell in row.cells):
+                found.append(Block(f"{title}, {what}", [column.title for column in columns], rows))
+    return found
 
 
 def row_of(method: MethodRuns, datasets: list[str], number: int) -> TableRow:
@@ -94,16 +123,38 @@ def row_of(method: MethodRuns, datasets: list[str], number: int) -> TableRow:
     scores = (base, new, combine(harmonic_mean, base, new))
     printed = published_numbers(method, [shown(dataset) for dataset in datasets], number)
     complete = sum(all(method.average([dataset], subset).n for subset in SUBSETS) for dataset in datasets)
-    seeds = count_seeds(base, new, method.unfinished(datasets, SUBSETS))
+    reasons = [method.reason(datasets, parts) for parts in (["base"], ["new"], SUBSETS)]
+    unfinished = method.unfinished(datasets, SUBSETS)
+    seeds = count_seeds(
+        *(one for one, reason in zip(scores[:2], reasons, strict=False) if not reason), unfinished=unfinished
+    )
     if complete < len(datasets) > 1:
         seeds += f" ({complete}/{len(datasets)})"
-    return TableRow(method, [Cell(one, printed[column]) for column, one in zip(COLUMNS, scores, strict=True)], seeds)
+    statistics = ("accuracy", "accuracy", "H") if len(datasets) == 1 else ("", "", "")
+    cells = [
+        Cell(one, printed[column], reason if not one.n else "", statistic)
+        for column, one, reason, statistic in zip(COLUMNS, scores, reasons, statistics, strict=True)
+    ]
+    return TableRow(method, cells, seeds)
 
 
-def count_seeds(base: Scores, new: Scores, unfinished: int) -> str:
-    """How many seeds stand behind a row: one number if both halves have the same ones."""
-    same = set(base.values) == set(new.values)
-    counted = f"{base.n}" if same else f"{base.n} base, {new.n} new"
+def other_row(method: MethodRuns, datasets: list[str], columns: list[Column]) -> TableRow:
+    """Other numbers than the accuracies, averaged over the data sets per seed."""
+    cells = []
+    for column in columns:
+        scores = method.average(datasets, column.part, column.read)
+        reason = "" if scores.n else method.reason(datasets, [column.part])
+        statistic = column.statistic if len(datasets) == 1 else ""
+        cells.append(Cell(scores, None, reason, statistic, column.lower, column.decimals))
+    counts = sorted({cell.scores.n for cell in cells if not cell.reason}) or [0]
+    return TableRow(method, cells, f"{counts[0]}-{counts[-1]}" if len(counts) > 1 else str(counts[0]))
+
+
+def count_seeds(*halves: Scores, unfinished: int) -> str:
+    """How many seeds stand behind a row: one number if both halves have the same ones, or there is only one half."""
+    same = len({frozenset(half.values) for half in halves}) < 2
+    counts = [f"{half.n} {subset}" for half, subset in zip(halves, SUBSETS, strict=False)]
+    counted = f"{halves[0].n if halves else 0}" if same else ", ".join(counts)
     return counted + (f" (+{unfinished} unfinished)" if unfinished else "")
 
 
@@ -121,8 +172,12 @@ def published_numbers(method: MethodRuns, names: list[str], number: int) -> dict
 
 def notes(blocks: list[Block]) -> list[str]:
     """How the numbers were made."""
+    shown_columns = {column for block in blocks for column in block.columns}
+    found = ["H: harmonic mean of base and new, per seed, then averaged."] if "H" in shown_columns else []
     average = (
         "Average: per seed over the data sets, for seeds that have all of them; its H is the harmonic mean of the "
         "two averages, as in the papers."
     )
-    return ["H: harmonic mean of base and new, per seed, then averaged.", *[average] * (len(blocks) > 1)]
+    several = any(block.title.startswith("Average") for block in blocks)
+    explained = [sentence for names, sentence in EXPLAINED if shown_columns & names]
+    return [*found, *[average] * several, *explained]

@@ -42,7 +42,13 @@ class MethodRuns:
     @property
     def finished(self) -> list[RunRecord]:
         """The runs with a result."""
-        return [record for record in self.records if record.complete]
+        return [record for record in self.records if record.complete and not record.unsupported]
+
+    def reason(self, datasets: Iterable[str], parts: Iterable[str]) -> str:
+        """Why the method cannot be tested on these classes of the data sets; "" if nothing says that it cannot."""
+        names, wanted = set(datasets), set(parts)
+        told = (one for one in self.records if one.unsupported and one.dataset in names and one.part in wanted)
+        return next((one.unsupported for one in told), "")
 
     @property
     def zero_shot(self) -> bool:
@@ -63,9 +69,10 @@ class MethodRuns:
         """Seed to run on these classes of a data set. Of a training and an evaluation of the same, the evaluation.
 
         Args:
+            subset: base, new, all, or joint: all classes, by what was trained on the base ones or learns nothing.
             source: the data set that it must have been trained on, unless the method learns nothing.
         """
-        chosen = [one for one in self.finished if (one.dataset, one.subset) == (dataset, subset)]
+        chosen = [one for one in self.finished if one.dataset == dataset and in_part(one, subset)]
         if source and not self.zero_shot:
             chosen = [one for one in chosen if (one.source or one.dataset) == source]
         return {one.seed: one for one in sorted(chosen, key=lambda one: (one.mode == "eval", str(one.path)))}
@@ -85,6 +92,11 @@ class MethodRuns:
         """How many runs on these classes have begun and not ended."""
         names, parts = set(datasets), set(subsets)
         return sum(not one.complete and one.dataset in names and one.subset in parts for one in self.records)
+
+
+def in_part(record: RunRecord, part: str) -> bool:
+    """Whether a run was tested on these classes; what learns nothing is the same for all classes and for joint."""
+    return record.part == part or (part == "joint" and record.zero_shot and record.subset == "all")
 
 
 def group(records: Iterable[RunRecord]) -> list[MethodRuns]:

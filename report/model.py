@@ -70,11 +70,34 @@ def harmonic_mean(pair: list[float]) -> float:
 
 @dataclass
 class Cell:
-    """A number over seeds, missing if it has none, beside the published one."""
+    """A number over seeds, missing if it has none, beside the published one.
+
+    Attributes:
+        reason: why the method cannot have this number; "" where it is only missing.
+        statistic: how the number follows from single images, for `report.significance`; "" where it does not.
+        lower: whether less is better.
+        decimals: digits after the point beyond those that percentages are printed with.
+        signed: whether it is a change, written with its sign.
+        best: whether it is the best of its column.
+        tied: whether a test cannot tell it from the best.
+        footnote: number of the footnote that gives `reason`.
+    """
 
     scores: Scores
     published: float | None = None
+    reason: str = ""
+    statistic: str = ""
+    lower: bool = False
+    decimals: int = 0
+    signed: bool = False
     best: bool = False
+    tied: bool = False
+    footnote: int = 0
+
+    @property
+    def chosen_on_test(self) -> bool:
+        """Whether something behind the number was chosen by the accuracy on test images."""
+        return any(run.selected_on == "test" for run in self.scores.runs)
 
     @property
     def difference(self) -> float | None:
@@ -93,28 +116,39 @@ class TableRow:
 
 @dataclass
 class Block:
-    """A part of a table with a header of its own. In each column the highest mean is marked, ties too."""
+    """A part of a table with a header of its own. Where it is `ranked`, the best mean of a column is marked."""
 
     title: str
     columns: list[str]
     rows: list[TableRow]
+    ranked: bool = True
 
     def __post_init__(self) -> None:
-        for column in zip(*(row.cells for row in self.rows), strict=True):
+        for column in zip(*(row.cells for row in self.rows), strict=True) if self.ranked else ():
             means = [round(cell.scores.mean, 6) for cell in column if cell.scores.n]
             for cell in column if len(means) > 1 else ():
-                cell.best = bool(cell.scores.n) and round(cell.scores.mean, 6) == max(means)
+                best = min(means) if cell.lower else max(means)
+                cell.best = bool(cell.scores.n) and round(cell.scores.mean, 6) == best
 
 
 @dataclass
 class Table:
-    """One table of the paper, for one backbone and number of shots."""
+    """One table for one backbone and number of shots; `number` is the paper's, None of one that it does not have."""
 
-    number: int
+    number: int | None
     title: str
     setting: str
     blocks: list[Block]
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for cell in self.cells:
+            cell.footnote = self.reasons.index(cell.reason) + 1 if cell.reason else 0
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why methods cannot have some of the numbers, in the order of the footnotes."""
+        return list(dict.fromkeys(cell.reason for cell in self.cells if cell.reason))
 
     @property
     def cells(self) -> list[Cell]:

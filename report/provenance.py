@@ -31,6 +31,8 @@ def settle(records: list["RunRecord"], output: Path) -> None:
     name_datasets(records)
     trainings = find_trainings(records, output)
     join_evaluations(trainings)
+    for record, training in trainings.items():
+        record.selected_on = record.selected_on or training.selected_on  # the checkpoint has it from there
     for record in records:
         settle_protocol(record, trainings.get(record))
 

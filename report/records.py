@@ -1,4 +1,4 @@
-"""Find and check the records that runs left behind (`metrics.json`, schema 1 and 2)."""
+"""Find and check the records that runs left behind (`metrics.json`, schema 1 to 3)."""
 
 import shlex
 import sys
@@ -15,6 +15,7 @@ from report import logs, provenance
 KINDS = {
     **dict.fromkeys(("trainer", "dataset", "subsample_classes"), str),
     **dict.fromkeys(("mode", "protocol", "source_dataset", "backbone", "experiment"), str),
+    **dict.fromkeys(("unsupported", "inference", "selected_on"), str),
     **dict.fromkeys(("seed", "epoch", "shots"), int),
     **dict.fromkeys(("checkpoint", "config"), dict),
     "complete": bool,
@@ -37,6 +38,9 @@ class RunRecord:
         source: the data set that the evaluated checkpoint was trained on.
         accuracy: in percent.
         checkpoint: what an evaluation read: directory, epoch, sha256.
+        unsupported: why the method cannot make this evaluation; "" where it can. It has no accuracy then.
+        inference: which of several inferences the method used; "" where it has one.
+        selected_on: the split (val, test) that something of the model was chosen by; "" where nothing was.
         config: the flattened configuration, {} where none was kept.
         from_log: whether it was read from a log.
         raw: the whole record.
@@ -56,6 +60,9 @@ class RunRecord:
     shots: int | None = None
     backbone: str = ""
     experiment: str = ""
+    unsupported: str = ""
+    inference: str = ""
+    selected_on: str = ""
     from_log: bool = False
     checkpoint: dict[str, Any] = field(default_factory=dict, repr=False)
     config: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -65,6 +72,11 @@ class RunRecord:
     def zero_shot(self) -> bool:
         """Whether the method learns nothing, so that shots and epochs mean nothing to it."""
         return self.trainer.startswith("ZeroshotCLIP")
+
+    @property
+    def part(self) -> str:
+        """The classes it was tested on: `subset`, or joint where a base-trained model was tested on all of them."""
+        return "joint" if (self.subset, self.protocol) == ("all", "base2new") else self.subset
 
     @property
     def trained_epochs(self) -> int | None:
@@ -117,7 +129,7 @@ def read_record(file: Path) -> RunRecord | None:
         print(f"{file} {fault}, left out", file=sys.stderr)
         return None
     complete = raw.get("complete", False)
-    if complete and raw["accuracy"] is None:
+    if complete and raw["accuracy"] is None and not raw.get("unsupported"):
         return None  # the run was asked not to test
     if not complete:
         print(f"{file.parent} is unfinished, left out", file=sys.stderr)

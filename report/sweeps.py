@@ -16,10 +16,12 @@ class SweepRecord:
     """One sweep.
 
     Attributes:
+        name: its file's.
         serves: the tables and figures it is for, by its name (demo_table1, table2_3, fig4: {"fig4"}, choices).
         directories: label to resolved run directories.
     """
 
+    name: str
     serves: frozenset[str]
     directories: dict[str, frozenset[Path]]
 
@@ -55,4 +57,4 @@ def read_sweep(file: Path) -> SweepRecord | None:
         return None
     named = re.findall(r"(table|fig)(?:ure)?_?(\d(?:_\d)*)", file.stem)
     serves = {f"{kind}{n}" for kind, numbers in named for n in numbers.split("_")}
-    return SweepRecord(frozenset(serves | set(re.findall("choices", file.stem))), directories)
+    return SweepRecord(file.stem, frozenset(serves | set(re.findall("choices", file.stem))), directories)

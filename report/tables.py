@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptclip.common.names import unknown
 from report import base2new, transfer
 from report.methods import MethodRuns, group
 from report.model import Table
@@ -29,30 +30,61 @@ class Tree:
     sweeps: list[SweepRecord]
 
 
-def read_tree(output: Path, dataset: str | None = None) -> Tree:
-    """Read `output`; of data set `dataset` only if given (its name in the tables or registered, letter case aside).
+def read_tree(output: Path, dataset: str | None = None, sweep: str | None = None) -> Tree:
+    """Read `output`.
+
+    Args:
+        output: directory of the runs.
+        dataset: only runs tested on it (its name in the tables or registered, letter case aside).
+        sweep: only runs of the sweep of that name.
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: there is no run of `dataset`.
+        ValueError: there is no run of `dataset`, or no such sweep.
     """
-    records = read_records(output)
+    records, sweeps = read_records(output), read_sweeps(output)
+    if sweep is not None:
+        sweeps = [one for one in sweeps if one.name == sweep]
+        if not sweeps:
+            known = [one.name for one in read_sweeps(output)]
+            raise ValueError(unknown("sweep (--sweep)", sweep, known) if known else f"No sweep was run into {output}.")
+        wanted = frozenset().union(*(directories for one in sweeps for directories in one.directories.values()))
+        records = [record for record in records if record.directory in wanted]
     if dataset:
         there = sorted({record.dataset for record in records})
         wanted = dataset.casefold()
         records = [one for one in records if wanted in (one.dataset.casefold(), one.raw.get("dataset", "").casefold())]
         if not records:
             raise ValueError(f"No run of {dataset} below {output}; there are some of {', '.join(there)}.")
-    return Tree(output, records, group(records), read_sweeps(output))
+    return Tree(output, records, group(records), sweeps)
 
 
-def build(tree: Tree, wanted: list[int] | None = None) -> tuple[list[Table], list[str]]:
+def build(
+    tree: Tree, wanted: list[int] | None = None, metrics: tuple[str, ...] = ("accuracy",)
+) -> tuple[list[Table], list[str]]:
     """The tables for which there are runs, and for each of `wanted` that has none, a sentence on what it needs."""
     tables, lacking = [], []
     for number in wanted or sorted(BUILDERS):
         builder, needs, sweep = BUILDERS[number]
-        found = builder.tables(tree.methods, tree.sweeps, number)
+        found = builder.tables(tree.methods, tree.sweeps, number, metrics)
         tables += found
         if not found:
             lacking.append(f"Table {number} needs {needs}: `python sweep.py {sweep}` makes them.")
+    mark_ties(tables)
     return tables, lacking
+
+
+def mark_ties(tables: list[Table]) -> None:
+    """Mark in every column what cannot be told from the best; where not all could be tested, the table says so."""
+    if not any(cell.statistic for table in tables for cell in table.cells):
+        return
+    from report import significance  # only now: NumPy takes a moment
+
+    for table in tables:
+        tested = []
+        for block in table.blocks:
+            same = [row.method.zero_shot for row in block.rows]
+            for column in zip(*(row.cells for row in block.rows), strict=True):
+                tested.append(significance.mark_ties(column, same))
+        if False in tested and any(cell.tied for cell in table.cells):
+            table.notes.append("Not every number was tested against the best: some runs left no predictions.csv.")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 import textwrap
 from collections.abc import Callable
@@ -11,24 +12,30 @@ from itertools import pairwise
 from tabulate import tabulate
 
 from report.model import Block, Cell, Table
-from report.names import METHODS
+from report.names import METHODS, shown
 
 MISSING = "missing"
+IMPOSSIBLE = "–"
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 BOLD = {
-    "plain": lambda cell: f"{cell} *",
+    "plain": lambda cell: cell,
+    "page": lambda cell: cell,
     "ansi": lambda cell: f"\x1b[1m{cell}\x1b[0m",
     "markdown": lambda cell: f"**{cell}**",
     "latex": lambda cell: rf"\textbf{{{cell}}}",
 }
+MARKS = "*≈†"
+MARKED = re.compile(rf" [{MARKS}]+$")
 CSV_HEADER = (
     *("table", "setting", "block", "method", "trainer", "column"),
     *("mean", "std", "ci95_half_width", "seeds", "seed_list", "best", "published", "difference"),
+    *("not_told_from_best", "chosen_on_test", "unsupported"),
 )
 
 
 @dataclass(frozen=True)
 class Style:
-    """What is asked for: digits after the point, `spread` std or ci95, published numbers, and how bold is written."""
+    """What is asked for: digits after the point, `spread` (std, ci95, both), published numbers, how bold is written."""
 
     digits: int = 1
     spread: str = "std"
@@ -36,28 +43,41 @@ class Style:
     bold: str = "plain"
 
     def write(self, cell: Cell) -> str:
-        """`mean ± spread`; a single seed has no spread; a missing cell says so."""
+        """`mean ± spread` and its marks; a single seed has no spread; a missing or impossible cell says so."""
         if not cell.scores.n:
-            return MISSING
-        spread = cell.scores.std if self.spread == "std" else cell.scores.interval
-        written = with_spread(cell.scores.mean, spread, self.digits)
-        return BOLD[self.bold](written) if cell.best else written
+            return f"{IMPOSSIBLE}{str(cell.footnote).translate(SUPERSCRIPTS)}" if cell.reason else MISSING
+        digits = self.digits + cell.decimals
+        spread = cell.scores.interval if self.spread == "ci95" else cell.scores.std
+        written = with_spread(cell.scores.mean, spread, digits, "+" if cell.signed else "")
+        if self.spread == "both" and cell.scores.n > 1:
+            written += f" (± {cell.scores.interval:.{digits}f})"
+        marks = self.marks(cell)
+        return (BOLD[self.bold](written) if cell.best else written) + (f" {marks}" if marks else "")
+
+    def marks(self, cell: Cell) -> str:
+        """What stands behind a number: * best (where there is no bold), ≈ not told from the best, † chosen on test."""
+        best = "*" if cell.best and self.bold == "plain" else ""
+        return best + "≈" * cell.tied + "†" * cell.chosen_on_test
 
     def legend(self, table: Table) -> str:
-        """What the spread is, and how the best is marked if any is."""
+        """What the spread is, and what the marks mean that are there."""
         spread = {
             "std": "± standard deviation over seeds (population, ddof 0, as in the field)",
             "ci95": "± half width of the 95 % interval of the mean over seeds (Student's t)",
         }
+        spread["both"] = f"{spread['std']}, in brackets {spread['ci95'][2:]}"
         best = "* best of its column" if self.bold == "plain" else "bold: best of its column"
+        tied = "≈ not told from the best (paired permutation test over images, Holm-corrected, 0.05)"
         parts = [spread[self.spread]] if any(cell.scores.n > 1 for cell in table.cells) else []
         parts += [best] if any(cell.best for cell in table.cells) else []
-        return f"Accuracy in %; {'; '.join(parts)}." if parts else "Accuracy in %."
+        parts += [tied] if any(cell.tied for cell in table.cells) else []
+        start = [] if any(cell.signed for cell in table.cells) else ["Accuracy in %"]
+        return f"{'; '.join(start + parts)}." if start + parts else ""
 
 
-def with_spread(mean: float, spread: float | None, digits: int = 1) -> str:
-    """`mean ± spread`."""
-    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+def with_spread(mean: float, spread: float | None, digits: int = 1, sign: str = "") -> str:
+    """`mean ± spread`; with `sign` "+" the mean's is always written."""
+    return f"{mean:{sign}.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
 
 
 def rows_of(block: Block, style: Style) -> list[list[str]]:
@@ -72,11 +92,12 @@ def rows_of(block: Block, style: Style) -> list[list[str]]:
 
 
 def aligned(rows: list[list[str]]) -> list[list[str]]:
-    """The rows with numbers below each other in columns where one of them has a star."""
+    """The rows with numbers below each other in columns where one of them has a mark behind it."""
     columns = []
     for column in zip(*rows, strict=True):
-        starred = any(cell.endswith(" *") for cell in column)
-        columns.append([cell + "  " if starred and cell and cell[-1] != "*" else cell for cell in column])
+        ends = [len(cell) - len(MARKED.sub("", cell)) for cell in column]
+        padded = (cell + " " * (max(ends) - end) if cell else cell for cell, end in zip(column, ends, strict=True))
+        columns.append(list(padded))
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -92,21 +113,40 @@ def head_of(block: Block) -> list[str]:
 
 def remarks(table: Table, style: Style) -> list[str]:
     """The sentences below a table."""
-    sentences = [style.legend(table), *table.notes]
+    sentences = [sentence for sentence in (style.legend(table), *table.notes) if sentence]
+    if any(cell.chosen_on_test for cell in table.cells):
+        sentences.append("† something of the method was chosen by its accuracy on test images.")
+    numbered = enumerate(table.reasons, 1)
+    sentences += [
+        f"{IMPOSSIBLE}{str(n).translate(SUPERSCRIPTS)} not possible: {one.rstrip('.')}." for n, one in numbered
+    ]
+    sentences += inferences(table)
     if style.published and any(cell.published is not None for cell in table.cells):
         sentences.append("Published: ViT-B/16, 16 shots, each method with its own settings; difference: ours minus it.")
     elif style.published:
         sentences.append("Nothing is published of these methods on these data sets with this backbone and these shots.")
-    if any("/" in row.seeds for block in table.blocks for row in block.rows):
+    if any("(" in row.seeds and "/" in row.seeds for block in table.blocks for row in block.rows):
         sentences.append("(1/11): has runs on both halves of 1 of the 11 data sets, so there is no average.")
     if any(run.from_log for cell in table.cells for run in cell.scores.runs):
         sentences.append("Rows from logs rest on accuracies with one decimal.")
     return sentences
 
 
+def inferences(table: Table) -> list[str]:
+    """For each method that has several inferences, which one was used on which classes."""
+    used: dict[str, dict[str, None]] = {}
+    for block in table.blocks:
+        for row in block.rows:
+            for run in (run for cell in row.cells for run in cell.scores.runs if run.inference):
+                where = {"all": shown(run.dataset), "joint": "all classes"}.get(run.part, run.part)
+                used.setdefault(row.method.label, {})[f"{run.inference} ({where})"] = None
+    return [f"Inference of {label}: {'; '.join(told)}." for label, told in used.items()]
+
+
 def caption(table: Table) -> str:
     """Number, title and setting."""
-    return f"Table {table.number}. {table.title}" + (f": {table.setting}" if table.setting else "")
+    named = f"Table {table.number}. {table.title}" if table.number else table.title
+    return named + (f": {table.setting}" if table.setting else "")
 
 
 def terminal(tables: list[Table], style: Style) -> str:
@@ -156,11 +196,11 @@ def markdown(tables: list[Table], style: Style) -> str:
 
 def escape_markdown(text: str) -> str:
     """A cell's text without what would end the cell or be taken for markup; our own bold stays."""
-    bold = text.startswith("**") and text.endswith("**") and len(text) > 4
-    inner = text[2:-2] if bold else text
+    bold = re.fullmatch(rf"\*\*(.+)\*\*( [{MARKS}]+)?", text)
+    inner = bold[1] if bold else text
     for mark in ("\\", "|", "`", "*", "_", "<"):
         inner = inner.replace(mark, f"\\{mark}")
-    return f"**{inner}**" if bold else inner
+    return f"**{inner}**{bold[2] or ''}" if bold else inner
 
 
 def latex(tables: list[Table], style: Style) -> str:
@@ -171,7 +211,12 @@ def latex(tables: list[Table], style: Style) -> str:
         for block in table.blocks:
             parts += latex_block(block, style)
         sentences = " ".join([f"{table.title}: {table.setting}.", *remarks(table, style)])
-        parts += [rf"\caption{{{escape_latex(sentences)}}}", rf"\label{{tab:{table.number}}}", r"\end{table*}", ""]
+        parts += [
+            rf"\caption{{{escape_latex(sentences)}}}",
+            rf"\label{{tab:{table.number or 'overfit'}}}",
+            r"\end{table*}",
+            "",
+        ]
     return "\n".join(parts)
 
 
@@ -189,10 +234,12 @@ def latex_block(block: Block, style: Style) -> list[str]:
 def escape_latex(text: str, keep: str = "") -> str:
     """Text that LaTeX prints as it is; a leading `keep` and its closing brace are ours."""
     if keep and text.startswith(keep):
-        return keep + escape_latex(text[len(keep) : -1]) + "}"
+        inner, _, marks = text[len(keep) :].rpartition("}")
+        return keep + escape_latex(inner) + "}" + escape_latex(marks)
     special = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
     special |= {mark: f"\\{mark}" for mark in "&%$#_{}"}
-    special |= {"±": r"$\pm$", "λ": r"$\lambda$"}
+    special |= {"±": r"$\pm$", "λ": r"$\lambda$", "ρ": r"$\rho$", "≈": r"$\approx$", "†": r"$\dagger$", "–": "--"}
+    special |= {mark: f"$^{place}$" for place, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
     return "".join(special.get(letter, letter) for letter in text)
 
 
@@ -206,7 +253,7 @@ def numbers(tables: list[Table], style: Style) -> str:
             for row in block.rows:
                 for column, cell in zip(block.columns, row.cells, strict=True):
                     texts = (table.setting, block.title, row.method.label, row.method.trainer, column)
-                    writer.writerow([table.number, *map(safe, texts), *csv_numbers(cell)])
+                    writer.writerow([table.number or "", *map(safe, texts), *csv_numbers(cell)])
     return out.getvalue()
 
 
@@ -217,7 +264,8 @@ def csv_numbers(cell: Cell) -> list[str | int]:
     if scores.n:
         spreads = [figure(value, "", 4) for value in (scores.std, scores.interval)]
         found = [f"{scores.mean:.4f}", *spreads, scores.n, " ".join(map(str, sorted(scores.values)))]
-    return [*found, int(cell.best), figure(cell.published, ""), figure(cell.difference, "", 4)]
+    found += [int(cell.best), figure(cell.published, ""), figure(cell.difference, "", 4)]
+    return [*found, int(cell.tied), int(cell.chosen_on_test), safe(cell.reason)]
 
 
 def safe(text: str) -> str:

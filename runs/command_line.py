@@ -64,6 +64,9 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(  # absent unless asked for: arguments are printed, as CoOp prints them
         "--help-options", action="store_true", default=argparse.SUPPRESS, help="print the options of --trainer"
     )
+    parser.add_argument(
+        "--wandb", action="store_true", default=argparse.SUPPRESS, help="log the record to Weights & Biases at the end"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, over the yaml files")
     return parser
 

@@ -98,7 +98,8 @@ class RunDirectory:
     def complete(self, results: dict[str, Any]) -> None:
         """Write the record of the finished run."""
         self.check()
-        write_record(self.record | results | {"complete": True}, self.path)
+        self.record = self.record | results | {"complete": True}
+        write_record(self.record, self.path)
 
     def withdraw(self) -> None:
         """Give the directory free again after a setup error, so that a corrected command may use it."""

@@ -18,12 +18,19 @@ from datasets.base import EMBEDDED
 from promptclip.common.files import write_atomically
 from promptclip.prompts import blocks
 from promptclip.shift import TowerStatistics
+from runs.calibration import calibration
+from runs.open_classes import JointScores, joint_figures
 
+CALIBRATION = ("ece", "adaptive_ece", "mce", "brier", "nll")
 FIGURES = (
     *("accuracy", "macro_f1", "total", "correct", "per_class_accuracy", "mean_true_probability"),
-    *("feature_shift", "discrepancy", "test_images_per_second"),
+    *CALIBRATION,
+    *("reliability", "joint"),
+    *("feature_shift", "discrepancy", "test_images_per_second", "inference", "selected_on"),
 )
-COLUMNS = ("path", "label", "prediction", "true_probability", "top5")
+COLUMNS = ("path", "label", "prediction", "true_probability", "top5", "confidence")
+JOINT_COLUMNS = ("within_half", "margin", "max_probability", "mcm")
+"""What predictions.csv has besides in an evaluation of a base-trained model on base and new classes."""
 AT_ONCE = 32
 """Images of one call of `measure_shift`."""
 
@@ -31,11 +38,13 @@ AT_ONCE = 32
 class Evaluation:
     """Listens to a trainer's evaluations and keeps what the last one on cfg.TEST.SPLIT said. Draws no random number.
 
+    `base_classes` is the number of classes, the first ones, that the model was trained on where it is tested on base
+    and new classes together; None in every other evaluation.
     Attributes: `found`, the figures for the record, None before there was an evaluation.
     """
 
-    def __init__(self, trainer: Any, cfg: Any) -> None:
-        self.trainer, self.cfg = trainer, cfg
+    def __init__(self, trainer: Any, cfg: Any, base_classes: int | None = None) -> None:
+        self.trainer, self.cfg, self.base_classes = trainer, cfg, base_classes
         self.found: dict[str, Any] = dict.fromkeys(FIGURES)
         self.predictions: Predictions | None = None
         self.features: FeatureTable | None = None
@@ -54,6 +63,7 @@ class Evaluation:
         if not self.listening:
             return
         self.predictions, self.features = Predictions(self.cfg.DATASET.ROOT), FeatureTable()
+        self.joint = None if self.base_classes is None else Joint(self.base_classes, logit_scale(trainer))
         measures = measures_shift(trainer) and not self.more_epochs
         self.sample = frozenset(spread(len(loader.dataset), self.cfg.TEST.SHIFT_IMAGES) if measures else ())
         self.statistics = tower_statistics(trainer) if self.sample else None
@@ -72,6 +82,8 @@ class Evaluation:
         paths = list(batch["impath"])
         number = len(self.predictions.labels)
         self.predictions.add(paths, scores, labels)
+        if self.joint is not None:
+            self.joint.add(scores, labels)
         places = [place for place in range(len(paths)) if number + place in self.sample]
         self.waiting += [batch["img"][place].clone() for place in places]  # a view would keep the whole batch
         if len(self.waiting) >= AT_ONCE:
@@ -87,9 +99,16 @@ class Evaluation:
             "accuracy": float(next(iter(results.values()))),
             "macro_f1": results.get("macro_f1"),
             **self.predictions.figures(trainer.num_classes),
+            "joint": None if self.joint is None else joint_figures(self.joint.scores()),
             **self.shift(),
             "test_images_per_second": round(len(self.predictions.labels) / seconds, 3),
+            "inference": inference(trainer),
+            "selected_on": selected_on(trainer),
         }
+        if hasattr(trainer, "epoch") and hasattr(trainer, "write_scalar"):  # of a training: to TensorBoard, too
+            for name in ("mean_true_probability", *CALIBRATION):
+                if self.found[name] is not None:
+                    trainer.write_scalar(f"{split}/{name}", self.found[name], trainer.epoch)
 
     # ---- shift ----
 
@@ -131,7 +150,7 @@ class Evaluation:
         """Write predictions.csv, and features.npz if asked for, to `directory`; nothing if there was no evaluation."""
         if self.predictions is None:
             return
-        write_atomically(directory / "predictions.csv", self.predictions.text())
+        write_atomically(directory / "predictions.csv", self.predictions.text(self.joint))
         if self.cfg.TEST.SAVE_FEATURES:
             self.features.write(directory / "features.npz", self.predictions.labels, self.classnames())
 
@@ -152,6 +171,7 @@ class Predictions:
         self.labels: list[int] = []
         self.top: list[list[int]] = []
         self.true: list[float] = []
+        self.sure: list[tuple[float, float, float]] = []  # confidence, log of the true probability, squared error
 
     def add(self, paths: list[str], scores: Tensor, labels: Tensor) -> None:
         """Take in a batch: logits (B, K) and labels (B,). Of equal scores the first class wins, as in the evaluator."""
@@ -159,10 +179,17 @@ class Predictions:
         self.paths += [relative(path, self.root) for path in paths]
         self.labels += labels.tolist()
         self.top += scores.argsort(dim=1, descending=True, stable=True)[:, :5].tolist()
-        self.true += scores.softmax(1).gather(1, labels[:, None]).squeeze(1).tolist()
+        probabilities = scores.softmax(1)
+        true = probabilities.gather(1, labels[:, None]).squeeze(1)
+        self.true += true.tolist()
+        log_true = scores.log_softmax(1).gather(1, labels[:, None]).squeeze(1)
+        squared = probabilities.square().sum(1) - 2 * true + 1
+        self.sure += torch.stack([probabilities.amax(1), log_true, squared], dim=1).tolist()
 
     def figures(self, classes: int) -> dict[str, Any]:
-        """`total`, `correct`, `per_class_accuracy` of labels 0 to `classes` - 1, and `mean_true_probability`."""
+        """Accuracy of labels 0 to `classes` - 1, and what the probabilities are worth (`runs.calibration`)."""
+        right = np.array([top[0] == label for label, top in zip(self.labels, self.top, strict=True)], dtype=bool)
+        confidence, log_true, squared = np.array(self.sure, dtype=np.float64).reshape(-1, 3).T
         total, correct = [0] * classes, [0] * classes
         for label, top in zip(self.labels, self.top, strict=True):
             total[label] += 1
@@ -172,16 +199,70 @@ class Predictions:
             "correct": sum(correct),
             "per_class_accuracy": [100 * c / t if t else None for c, t in zip(correct, total, strict=True)],
             "mean_true_probability": sum(self.true) / len(self.true) if self.true else None,
+            **calibration(confidence, right, log_true, squared),
         }
 
-    def text(self) -> str:
-        """The rows as CSV, below a line of `COLUMNS`."""
+    def text(self, joint: "Joint | None" = None) -> str:
+        """The rows as CSV, below a line of `COLUMNS`, with `joint` of `JOINT_COLUMNS` too."""
         sheet = io.StringIO()
         writer = csv.writer(sheet, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for path, label, top, true in zip(self.paths, self.labels, self.top, self.true, strict=True):
-            writer.writerow([path, label, top[0], f"{true:.6g}", " ".join(map(str, top))])
+        writer.writerow(COLUMNS + (JOINT_COLUMNS if joint else ()))
+        more = joint.texts() if joint else [[]] * len(self.paths)
+        rows = zip(self.paths, self.labels, self.top, self.true, self.sure, more, strict=True)
+        for path, label, top, true, (confidence, *_), rest in rows:
+            written = [path, label, top[0], f"{true:.6g}", " ".join(map(str, top)), f"{confidence:.6g}"]
+            writer.writerow([*written, *rest])
         return sheet.getvalue()
+
+
+class Joint:
+    """What a base-trained model said of images of base and of new classes, all of them to choose from.
+
+    Args:
+        base: number of base classes; their labels come first.
+        scale: what the model multiplies cosines with to get scores; None where that is not known.
+    """
+
+    def __init__(self, base: int, scale: float | None) -> None:
+        self.base, self.scale = base, scale
+        self.labels: list[int] = []
+        self.tops: list[list[int]] = []  # best label of all, of the base half, of the new half
+        self.values: list[list[float]] = []  # margin, max_probability, mcm
+
+    def add(self, scores: Tensor, labels: Tensor) -> None:
+        """Take in a batch: logits (B, K) and labels (B,)."""
+        scores = scores.float()
+        base, new = scores[:, : self.base], scores[:, self.base :]
+        tops = [first_best(scores), first_best(base), self.base + first_best(new)]
+        flat = base / (self.scale or 1.0)
+        values = [base.amax(1) - new.amax(1), base.softmax(1).amax(1), flat.softmax(1).amax(1)]
+        self.labels += labels.tolist()
+        self.tops += torch.stack(tops, dim=1).tolist()
+        self.values += torch.stack(values, dim=1).tolist()
+
+    def scores(self) -> JointScores:
+        """All images' scores."""
+        labels, tops = np.array(self.labels), np.array(self.tops).reshape(-1, 3)
+        margin, probability, mcm = np.array(self.values, dtype=np.float64).reshape(-1, 3).T
+        is_base = labels < self.base
+        within = np.where(is_base, tops[:, 1], tops[:, 2]) == labels
+        return JointScores(
+            is_base, tops[:, 0] == labels, within, margin, probability, None if self.scale is None else mcm
+        )
+
+    def texts(self) -> list[list[str]]:
+        """A row of `JOINT_COLUMNS` for each image."""
+        rows = []
+        for label, (_, base, new), values in zip(self.labels, self.tops, self.values, strict=True):
+            written = [f"{value:.6g}" for value in values]
+            rows.append([str(base if label < self.base else new), *written[:2], written[2] if self.scale else ""])
+        return rows
+
+
+def first_best(scores: Tensor) -> Tensor:
+    """(B,) place of the highest of scores (B, K), of equal ones the first."""
+    places = torch.arange(scores.shape[1], device=scores.device)
+    return torch.where(scores == scores.amax(1, keepdim=True), places, scores.shape[1]).amin(1)
 
 
 def relative(path: str, root: str) -> str:
@@ -194,6 +275,33 @@ def relative(path: str, root: str) -> str:
         path = os.path.relpath(full, root).replace(os.sep, "/")
     path = re.sub(r"[\r\n]", "?", path).encode(errors="replace").decode()
     return f"./{path}" if path.startswith(("=", "+", "-", "@", "\t")) else path
+
+
+# ---- what the figures rest on ----
+
+
+def inference(trainer: Any) -> str:
+    """Which inference a method that has several used for the classes of this evaluation; "" where it has one.
+
+    Its head says so, and so does what prepared the class texts where it fell back to others for some names.
+    """
+    learner = getattr(trainer, "learner", None)
+    parts = [getattr(learner, name, None) for name in ("head", "class_texts")]
+    asked = [part.inference for part in parts if hasattr(part, "inference")]
+    return "; ".join(text for text in (ask(trainer.classes) for ask in asked) if text)
+
+
+def selected_on(trainer: Any) -> str | None:
+    """The split ("val" or "test") that something of the model was chosen by, as its head or learner says."""
+    learner = getattr(trainer, "learner", None)
+    found = [getattr(part, "selected_on", None) for part in (getattr(learner, "head", None), learner)]
+    return next((split for split in found if split), None)
+
+
+def logit_scale(trainer: Any) -> float | None:
+    """What CLIP multiplies cosines with; None where there is no CLIP to ask."""
+    model = getattr(getattr(trainer, "clip", None), "model", None)
+    return None if model is None else float(model.logit_scale.exp())
 
 
 # ---- features.npz ----

@@ -69,6 +69,8 @@ class History:
         self.entries = [one for one in self.entries if one["epoch"] <= trainer.epoch] + [entry]
         self.directory.check()
         write_atomically(self.path, json.dumps(finite(self.entries), indent=1) + "\n")
+        for tower, shift in (entry["feature_shift"] or {}).items():  # to TensorBoard, where the rest is already
+            trainer.write_scalar(f"shift/{tower}", sum(shift["mean"]) / len(shift["mean"]), trainer.epoch)
 
     def epoch_state(self, trainer: Any) -> dict[str, Any]:
         """The sums so far, as plain numbers."""

@@ -37,11 +37,14 @@ _EVALUATION = "evaluation/{trainer}/{config}_{shots}shots/{dataset}/seed{seed}"
 
 TRAIN_BASE = Step(_BASE2NEW.format(part="train_base"), "base", trains=True)
 TEST_NEW = Step(_BASE2NEW.format(part="test_new"), "new", needs=TRAIN_BASE)
+TEST_JOINT = Step(_BASE2NEW.format(part="test_all"), "all", needs=TRAIN_BASE)
+"""All classes, base and new, of a model trained on the base classes."""
 TRAIN_ALL = Step(_ALL_CLASSES, "all", trains=True)
 TRAIN_SOURCE = Step(_ALL_CLASSES, "all", trains=True, on_source=True)
 TEST_TARGET = Step(_EVALUATION, "all", needs=TRAIN_SOURCE)
 ZERO_SHOT_BASE = Step(_BASE2NEW.format(part="test_base"), "base")
 ZERO_SHOT_NEW = Step(_BASE2NEW.format(part="test_new"), "new")
+ZERO_SHOT_JOINT = Step(_BASE2NEW.format(part="test_all"), "all")
 ZERO_SHOT_ALL = Step(_EVALUATION, "all")
 ZERO_SHOT_SOURCE = Step(_EVALUATION, "all", on_source=True)
 
@@ -56,7 +59,7 @@ class Protocol:
 
 _TRANSFER = Protocol((TRAIN_SOURCE, TEST_TARGET), (ZERO_SHOT_SOURCE, ZERO_SHOT_ALL))
 PROTOCOLS = {
-    "base2new": Protocol((TRAIN_BASE, TEST_NEW), (ZERO_SHOT_BASE, ZERO_SHOT_NEW)),
+    "base2new": Protocol((TRAIN_BASE, TEST_NEW, TEST_JOINT), (ZERO_SHOT_BASE, ZERO_SHOT_NEW, ZERO_SHOT_JOINT)),
     "cross_dataset": _TRANSFER,
     "cross_domain": _TRANSFER,
     "fewshot": Protocol((TRAIN_ALL,), (ZERO_SHOT_ALL,)),

@@ -10,13 +10,15 @@ from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
+from promptclip.common.names import require
 from runs.classifier import write_classifier
 from runs.config import build_config, check_names, check_places, check_trainer, check_values
 from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
-from runs.record import identify
+from runs.record import base_classes, identify, impossible, is_joint, training_settings, unsupported
+from runs.tracking import log_run
 
 
 class Run:
@@ -32,6 +34,9 @@ class Run:
         self.args = args
         self.started = False
         self.began = time.time()
+        self.tracked = getattr(args, "wandb", False)
+        if self.tracked:
+            require("wandb")
         self.cfg = build_config(args)
         check_names(self.cfg)
         check_values(self.cfg)
@@ -45,8 +50,16 @@ class Run:
                 "or leave it out to begin anew."
             )
         checkpoint = identify(Path(args.model_dir), args.load_epoch) if args.eval_only and args.model_dir else None
-        self.directory = RunDirectory(self.cfg, "eval" if args.eval_only else "train", checkpoint, command)
+        self.mode = "eval" if args.eval_only else "train"
+        self.checkpoint = checkpoint
+        self.directory = RunDirectory(self.cfg, self.mode, checkpoint, command)
         self.finished = self.directory.finished
+        training = training_settings(Path(checkpoint["directory"])) if checkpoint else {}
+        self.joint = is_joint(self.cfg, self.mode, checkpoint, training)
+        reason = impossible(self.cfg, self.mode, training)
+        if reason and not self.finished:
+            self.directory.complete(unsupported(reason))
+            self.finished = True
         cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
         self.determinism = Determinism(self.cfg.SEED, cuda)
 
@@ -62,6 +75,8 @@ class Run:
         print(f"Collecting env info ...\n** System info **\n{collect_env_info()}\n")
         self.trainer = build_trainer(cfg)
         check_trainer(cfg, self.trainer, trains=not self.args.eval_only)
+        names = list(getattr(self.trainer.dm.dataset, "classnames", ()))
+        self.base_classes = base_classes(names, self.checkpoint) if self.joint and len(names) > 1 else None
         if self.args.eval_only:
             self.load_checkpoint()
         self.directory.check()
@@ -80,7 +95,10 @@ class Run:
 
     def execute(self) -> None:
         """Train, or evaluate, and complete the record."""
-        evaluation, history = Evaluation(self.trainer, self.cfg), History(self.trainer, self.directory)
+        evaluation, history = (
+            Evaluation(self.trainer, self.cfg, self.base_classes),
+            History(self.trainer, self.directory),
+        )
         if hasattr(self.trainer, "listeners"):
             self.trainer.listeners += [self.directory, evaluation, history]
         accuracy = None
@@ -105,10 +123,22 @@ class Run:
             write_classifier(self.trainer, self.cfg, self.directory.path, self.directory.record | results)
         results |= self.determinism.record() | peak_memory(self.determinism.cuda)
         self.directory.complete(results | {"wall_seconds": round(time.time() - self.began, 3)})
+        if self.tracked:
+            self.track()
+
+    def track(self) -> None:
+        """Log the finished record; what stands in the way costs no run."""
+        try:
+            print(f"Weights & Biases: {log_run(self.directory.path)}")
+        except Exception as error:  # of a package that speaks to a network
+            again = f"python -m runs.tracking {self.directory.path}"
+            print(f"Note: Weights & Biases took nothing ({error}); `{again}` tries it again.")
 
     def summary(self) -> str:
         """One line on a finished run: result and place."""
-        accuracy = self.directory.record.get("accuracy")
+        accuracy, reason = (self.directory.record.get(key) for key in ("accuracy", "unsupported"))
+        if reason:
+            return f"Not possible: {reason} ({self.directory.path / 'metrics.json'} says so)"
         result = "no test" if accuracy is None else f"accuracy {accuracy:.1f}%"
         return f"Finished before, not repeated: {result} ({self.directory.path / 'metrics.json'})"
 

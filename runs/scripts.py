@@ -30,7 +30,16 @@ from promptclip.common.names import require
 from runs import protocols
 from runs.child import tied_to_parent
 from runs.command_line import RESUMABLE
-from runs.protocols import TEST_NEW, TRAIN_BASE, Setting, Step, config_name, is_embedded, keep_last_checkpoint
+from runs.protocols import (
+    TEST_JOINT,
+    TEST_NEW,
+    TRAIN_BASE,
+    Setting,
+    Step,
+    config_name,
+    is_embedded,
+    keep_last_checkpoint,
+)
 
 # Folder of scripts: its trainers, the first one unless TRAINER says otherwise, with their configurations on the field's
 # data sets; transfer and few-shot learning have the usual one unless theirs is named.
@@ -95,6 +104,11 @@ class Script:
         setting = self.setting(*arguments)
         self.evaluate(TEST_NEW, setting, setting.directory(TRAIN_BASE))
 
+    def base2new_test_all(self, *arguments: str) -> None:
+        """[DATASET] [SEED] [KEY VALUE ...]: evaluate that training on base and new classes together."""
+        setting = self.setting(*arguments)
+        self.evaluate(TEST_JOINT, setting, setting.directory(TRAIN_BASE))
+
     def fewshot(self, *arguments: str) -> None:
         """[DATASET] [SEED] [KEY VALUE ...]: train and test on all classes, for every number of shots in SHOTS."""
         for shots in self.environment.get("SHOTS", "1 2 4 8 16").split():
@@ -120,6 +134,10 @@ class Script:
         for step in (protocols.ZERO_SHOT_BASE, protocols.ZERO_SHOT_NEW):
             title = f"test  {self.trainer}, {step.subset} classes" if quiet else ""
             self.evaluate(step, self.setting(dataset, "1", *options), title=title)
+
+    def zero_shot_joint(self, dataset: str = "emojinet", *options: str) -> None:
+        """[DATASET] [KEY VALUE ...]: evaluate on base and new classes together what learns nothing."""
+        self.evaluate(protocols.ZERO_SHOT_JOINT, self.setting(dataset, "1", *options))
 
     def zero_shot(self, dataset: str = "emojinet", *options: str) -> None:
         """[DATASET] [KEY VALUE ...]: evaluate on all classes what learns nothing."""
@@ -149,7 +167,11 @@ class Script:
         for count in [int(text) for text in epochs] or [None]:
             done = replace(setting, config=config_name(setting.config, count))
             for step, flags in ((TRAIN_BASE, ()), (TEST_NEW, ("--test-log",))):
-                self.python_runs("parse_test_res.py", os.path.dirname(done.directory(step)), *flags)
+                runs = os.path.dirname(done.directory(step))
+                if reason := unsupported(runs):
+                    print(f"Nothing to summarise in {runs}: {reason}")
+                else:
+                    self.python_runs("parse_test_res.py", runs, *flags)
 
     def demonstration(self) -> None:
         """The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table."""
@@ -249,7 +271,9 @@ class Script:
             raise
         content = read(record)
         took = "done before" if content == before else f"{time.monotonic() - began:.0f} s"
-        print(f"{json.loads(content).get('accuracy') or 0:6.1f} %  {took:>12}", flush=True)
+        found = json.loads(content)
+        result = "not possible" if found.get("unsupported") else f"{found.get('accuracy') or 0:6.1f} %"
+        print(f"{result}  {took:>12}", flush=True)
 
     def python_runs(self, *arguments: str, quiet: bool = False) -> None:
         """Run Python's `arguments` to their end. Raises SystemExit with a code other than 0."""
@@ -292,6 +316,12 @@ class Commands:
 def read(record: Path) -> str:
     """The text of a record; that of an empty one where there is none."""
     return record.read_text(encoding="utf-8") if record.is_file() else "{}"
+
+
+def unsupported(runs: str) -> str:
+    """Why the method cannot do what the runs below a directory were to do, as the first of them says; "" if it can."""
+    records = (json.loads(read(file)) for file in sorted(Path(runs).glob("seed*/metrics.json")))
+    return next((str(record["unsupported"]) for record in records if record.get("unsupported")), "")
 
 
 def path_of(text: str, caller: str) -> str:

@@ -103,7 +103,7 @@ class RowPlanner:
                     setting = self.setting(row.source or default_source(target.dataset), seed)
                 elif step.needs and step.needs.on_source and training.dataset == target.dataset:
                     continue  # the training on the source has tested on it
-                if not step.trains and step.subset not in ("all", *row.subsets):
+                if protocol == "base2new" and not step.trains and step.subset not in row.subsets:
                     continue
                 run, cfg = self.run(step, setting, training if step.needs else None)
                 training = training or run

@@ -16,6 +16,7 @@ from promptclip.common.names import require
 from runs.command_line import RESUMABLE
 from runs.protocols import is_embedded
 from sweeps.checks import finished, input_problems
+from sweeps.ending import table
 from sweeps.local import Local, gpus
 from sweeps.perform import REPOSITORY, Runner
 from sweeps.plan import make_plan
@@ -108,7 +109,11 @@ class Session:
         print("\n".join(summary(self.progress, self.folder / "logs")), flush=True)
         if self.progress.having("broken", "not run"):
             return 1
-        return RESUMABLE if self.progress.unfinished() else 0
+        if self.progress.unfinished():
+            return RESUMABLE
+        if shown := table(name, self.output):
+            print(shown, flush=True)
+        return 0
 
     def write_rows(self) -> None:
         """Write `{"name", "spec", "rows": [{"label", "runs": [directory below the output]}]}` for report/."""

@@ -16,7 +16,7 @@ from promptclip.common.yaml_file import read_yaml
 from runs.protocols import PROTOCOLS
 
 SPECS = Path(__file__).parent / "specs"
-SUBSETS = ("base", "new")
+SUBSETS = ("base", "new", "all")
 DEFAULTS: dict[str, Any] = {
     "trainers": [],
     "configs": [None],
@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "protocols": ["base2new"],
     "source": None,
     "seeds": [1, 2, 3],
-    "subsets": list(SUBSETS),
+    "subsets": ["base", "new"],
     "epochs": [None],
     "shots": [16],
     "set": {},

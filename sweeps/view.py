@@ -131,8 +131,11 @@ def describe(progress: Progress, run: PlannedRun, before: str) -> str | None:
 
 def accuracy(run: PlannedRun) -> str:
     """The accuracy in the run's record."""
-    value = read_record(run).get("accuracy")
-    return f"{value:.1f} %" if isinstance(value, int | float) else "no test"
+    record = read_record(run)
+    value = record.get("accuracy")
+    return (
+        f"{value:.1f} %" if isinstance(value, int | float) else "not possible" if "unsupported" in record else "no test"
+    )
 
 
 def duration(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runs.scripts import FOLDERS, Script
+from runs.scripts import FOLDERS, Script, unsupported
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = sorted(REPOSITORY.glob("scripts/*/*.sh"))
@@ -125,6 +125,26 @@ def test_an_evaluation_takes_the_last_epoch_of_the_training(shell, calls):
     assert calls()[1].endswith("DATASET.SUBSAMPLE_CLASSES new")
     shell("restore/base2new_test.sh", "emojinet", "1", LOADEP="4")
     assert "--load-epoch 4 " in calls()[2]
+
+
+def test_base_and_new_classes_together(shell, calls):
+    shell("restore/base2new_train.sh", "emojinet", "1")
+    assert shell("restore/base2new_test_all.sh", "emojinet", "1").returncode == 0
+    tree = "emojinet/shots_16/RESTORE_m/emojiclip/seed1"
+    assert f"--output-dir base2new/test_all/{tree} " in calls()[1]
+    assert f"--eval-only --model-dir base2new/train_base/{tree} --load-epoch 10 " in calls()[1]
+    assert calls()[1].endswith("DATASET.SUBSAMPLE_CLASSES all")
+    assert shell("zsclip/base2new_test_all.sh", "emojinet").returncode == 0
+    assert "--output-dir base2new/test_all/emojinet/shots_16/ZeroshotCLIP/emojiclip/seed1 " in calls()[2]
+    assert "--model-dir" not in calls()[2]
+
+
+def test_a_sweep_of_what_cannot_take_new_classes_says_why(tmp_path):
+    runs = tmp_path / "emojiclip"
+    assert unsupported(str(runs)) == ""
+    (runs / "seed1").mkdir(parents=True)
+    (runs / "seed1/metrics.json").write_text('{"complete": true, "accuracy": null, "unsupported": "a row per class"}')
+    assert unsupported(str(runs)) == "a row per class"
 
 
 def test_only_the_last_checkpoint_of_a_finished_training_is_kept(shell, tmp_path):

@@ -1,7 +1,6 @@
-"""Figs. 1, 3 and 4: what prompts do on base and on new classes, averaged over data sets.
+"""Figs. 1 and 4: what prompts do on base and on new classes, averaged over data sets.
 
-Fig. 1 is the probability of the true class and the accuracy; Fig. 3 how far apart the two towers shift, against what
-is gained over zero-shot CLIP; Fig. 4 the feature shift of each block in either tower.
+Fig. 1 is the probability of the true class and the accuracy; Fig. 4 the feature shift of each block in either tower.
 """
 
 from collections.abc import Iterator
@@ -9,12 +8,9 @@ from math import sqrt
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from report.figures.data import Reader, comparisons, datasets_of, discrepancy, setting, shift, true_probability
-from report.figures.style import COLOURS, MARKERS, legend_below, line_style, subplots
+from report.figures.data import Reader, comparisons, foremost, setting, shift, true_probability
+from report.figures.style import MOST, legend_below, line_style, subplots
 from report.methods import MethodRuns, accuracy
-from report.model import Scores
 from report.tables import Tree
 
 SUBSETS = {"base": ("#0072B2", "base classes", ""), "new": ("#E69F00", "new classes", "//")}
@@ -33,7 +29,7 @@ def draw_probability(tree: Tree, only: list[str] | None = None) -> Iterator[tupl
         bars(axes[0, 1], methods, datasets, accuracy)
         axes[0, 1].set_xlabel("accuracy, %")
         legend_below(figure, *axes[0, 0].get_legend_handles_labels())
-        figure.suptitle(setting(datasets, backbone), fontsize=9)
+        figure.suptitle(f"{setting(datasets, backbone)}: ± deviation over seeds", fontsize=9)
         yield "fig1", figure
 
 
@@ -60,87 +56,30 @@ def bars(axis: Any, methods: list[MethodRuns], datasets: list[str], value: Reade
     axis.grid(axis="y", visible=False)
 
 
-# Fig. 3: discrepancy of the towers' shift
-
-
-def draw_discrepancy(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]:
-    """(file stem, figure) for each backbone."""
-    for backbone, methods, datasets in comparisons(tree, 3, discrepancy, only):
-        zero = [one for one in tree.methods if one.trainer == "ZeroshotCLIP" and one.backbone == backbone]
-        datasets = [one for one in datasets if zero and one in datasets_of(zero[0], accuracy)]
-        if datasets and len(methods) > 1:
-            yield "fig3", scatter(points(methods, zero[0], datasets), setting(datasets, backbone))
-
-
-Point = tuple[str, str, Scores, Scores]
-"""Method, subset, discrepancy, gain."""
-
-
-def points(methods: list[MethodRuns], zero: MethodRuns, datasets: list[str]) -> list[Point]:
-    """The points over seeds; zero-shot CLIP is the same whatever the seed."""
-    found = []
-    for method in methods:
-        for subset in ("base", "new"):
-            start, end = zero.average(datasets, subset), method.average(datasets, subset)
-            across = method.average(datasets, subset, discrepancy)
-            if start.n and end.n and across.n:
-                gain = Scores({seed: value - start.mean for seed, value in end.values.items()})
-                found.append((method.label, subset, across, gain))
-    return found
-
-
-def correlation(found: list[Point]) -> float | None:
-    """Pearson's r over the points; None below three points or where one axis does not vary."""
-    across, gain = (np.array([point[place].mean for point in found]) for place in (2, 3))
-    if len(found) < 3 or np.ptp(across) == 0 or np.ptp(gain) == 0:
-        return None
-    return float(np.corrcoef(across, gain)[0, 1])
-
-
-def scatter(found: list[Point], title: str) -> Any:
-    """One point for each method and subset: filled on base, hollow on new classes."""
-    labels = list(dict.fromkeys(label for label, *_ in found))
-    figure, axes = subplots(1, 1, 4.6, 3.6 + 0.18 * ((len(labels) + 4) // 3))
-    axis = axes[0, 0]
-    axis.axhline(0, color="#555555", linewidth=0.8)
-    for label, subset, across, gain in found:
-        place = labels.index(label)
-        colour = COLOURS[place % len(COLOURS)]
-        axis.errorbar(
-            *(across.mean, gain.mean, gain.std or 0, across.std or 0),
-            fmt=MARKERS[place % len(MARKERS)], color=colour, markersize=7, elinewidth=0.8,
-            markerfacecolor=colour if subset == "base" else "white", label=label if subset == "base" else None,
-        )  # fmt: skip
-    handles, names = axis.get_legend_handles_labels()
-    for face, name in (("#777777", "base classes"), ("white", "new classes")):
-        handles.append(axis.plot([], [], "o", color="#777777", markerfacecolor=face)[0])
-        names.append(name)
-    legend_below(figure, handles, names, 3)
-    r = correlation(found)
-    told = f"Pearson's r = {r:.2f}, {len(found)} points" if r is not None else f"{len(found)} points"
-    axis.set_title(f"{title}\n{told}")
-    axis.set_xlabel("inter-modal discrepancy of feature shift, mean over blocks")
-    axis.set_ylabel("gain over zero-shot CLIP, points")
-    return figure
-
-
 # Fig. 4: feature shift of each block
 
 
 def draw_shift(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]:
-    """(file stem, figure) for each backbone. Rows: base, new classes; columns: text tower, vision tower, accuracy."""
+    """(file stem, figure) for each backbone. Rows: base, new classes; columns: text tower, vision tower, accuracy.
+
+    Both towers have one scale: they are there to be compared.
+    """
     for backbone, methods, datasets in comparisons(tree, 4, shift, only):
-        figure, axes = subplots(2, 3, 7.2, 4.6, width_ratios=(1, 1, 0.9), sharex="col", sharey="col")
+        methods = foremost(methods, datasets, MOST)
+        figure, axes = subplots(2, 3, 7.2, 4.6, width_ratios=(1, 1, 0.9), sharex="col")
+        first = axes[0, 0]
+        for axis in (axes[0, 1], axes[1, 0], axes[1, 1]):
+            axis.sharey(first)
         for row, subset in zip(axes, SUBSETS, strict=True):
             profiles(row[0], methods, datasets, subset, "text")
             profiles(row[1], methods, datasets, subset, "vision")
             accuracies(row[2], methods, datasets, subset)
             row[0].set_ylabel("feature shift")
-        for top, bottom in zip(axes[0, :2], axes[1, :2], strict=True):
-            top.set_ylim(bottom=0)  # shared with the one below: only now is it known how high that goes
-            bottom.set_xlabel("block")
+        first.set_ylim(bottom=0)  # shared with the other three: only now is it known how high they go
+        for axis in axes[1, :2]:
+            axis.set_xlabel("block")
         legend_below(figure, *axes[0, 0].get_legend_handles_labels())
-        figure.suptitle(setting(datasets, backbone), fontsize=9)
+        figure.suptitle(f"{setting(datasets, backbone)}: band ± deviation over samples, bar over seeds", fontsize=9)
         yield "fig4", figure
 
 

@@ -1,14 +1,17 @@
-"""Training curves: loss, accuracy on training batches and feature shift after each epoch, from history.json."""
+"""Training curves: cross-entropy, accuracy on training batches and feature shift after each epoch, from history.json.
+
+Whole losses of different methods are sums of different terms; what they share is the cross-entropy.
+"""
 
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
-from report.figures.data import by_backbone, methods_with, read_shift
-from report.figures.style import legend_below, line_style, subplots
+from report.figures.data import by_backbone, foremost, methods_with, read_shift
+from report.figures.style import MOST, legend_below, line_style, subplots
 from report.names import dataset_order, shown
 from report.records import RunRecord, finite, read_json
 from report.tables import Tree
@@ -46,6 +49,14 @@ def loss(epoch: dict[str, Any]) -> float | None:
     return finite(parts["loss"]) if "loss" in parts else sum(values) if values and None not in values else None
 
 
+def cross_entropy(epoch: dict[str, Any]) -> float | None:
+    """The cross-entropy, under the name its method gives it; the whole loss where it has no other part."""
+    parts = epoch.get("losses")
+    parts = parts if isinstance(parts, dict) else {}
+    named = next((parts[name] for name in ("ce", "xe_loss") if name in parts), None)
+    return finite(named) if named is not None else loss(epoch) if list(parts) == ["loss"] else None
+
+
 def total_shift(epoch: dict[str, Any], tower: str) -> float | None:
     """The mean shift over the blocks of `tower`."""
     shift = read_shift(epoch.get("feature_shift"))
@@ -53,7 +64,7 @@ def total_shift(epoch: dict[str, Any], tower: str) -> float | None:
 
 
 PANELS = {
-    "loss": loss,
+    "cross-entropy on training batches": cross_entropy,
     "accuracy on training batches, %": lambda epoch: finite(epoch.get("accuracy")),
     "text shift, mean over blocks": lambda epoch: total_shift(epoch, "text"),
     "vision shift, mean over blocks": lambda epoch: total_shift(epoch, "vision"),
@@ -66,7 +77,7 @@ def draw(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]
         trained = {(one.dataset, one.subset) for method in methods for one in method.finished if history(one)}
         for dataset, subset in sorted(trained, key=lambda pair: (dataset_order(pair[0]), pair[1])):
             runs_of = {}
-            for method in methods:
+            for method in foremost(methods, [dataset], MOST):
                 runs = [one for one in method.finished if (one.dataset, one.subset) == (dataset, subset)]
                 runs_of[method] = {one.seed: history(one) for one in runs if history(one)}
             panels = {
@@ -76,21 +87,25 @@ def draw(tree: Tree, only: list[str] | None = None) -> Iterator[tuple[str, Any]]
             panels = {name: curves for name, curves in panels.items() if any(curve for _, curve in curves)}
             classes = f"{subset} classes of " if subset != "all" else ""
             if panels:
-                figure = picture(panels, f"{classes}{shown(dataset)}, {backbone}: mean over seeds")
+                figure = picture(panels, f"{classes}{shown(dataset)}, {backbone}: mean over seeds, band ± deviation")
                 yield f"curves_{dataset}_{subset}", figure
 
 
-def averaged(runs: Iterable[Epochs], value: Callable[[dict[str, Any]], float | None]) -> dict[int, float]:
-    """Epoch to mean over the runs that have it."""
+Curve = dict[int, tuple[float, float]]
+"""Epoch to mean and deviation over seeds."""
+
+
+def averaged(runs: Iterable[Epochs], value: Callable[[dict[str, Any]], float | None]) -> Curve:
+    """Epoch to mean and population deviation over the runs that have it."""
     values = defaultdict(list)
     for run in runs:
         for epoch in run:
             if value(epoch) is not None:
                 values[epoch["epoch"]].append(value(epoch))
-    return {epoch: fmean(numbers) for epoch, numbers in sorted(values.items())}
+    return {epoch: (fmean(numbers), pstdev(numbers)) for epoch, numbers in sorted(values.items())}
 
 
-def picture(panels: dict[str, list[tuple[str, dict[int, float]]]], title: str) -> Any:
+def picture(panels: dict[str, list[tuple[str, Curve]]], title: str) -> Any:
     """A panel for each quantity that any method has, with a curve for each method."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -99,11 +114,21 @@ def picture(panels: dict[str, list[tuple[str, dict[int, float]]]], title: str) -
     for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
         for place, (label, curve) in enumerate(curves):
             if curve:
-                handles[place, label] = axis.plot(list(curve), list(curve.values()), **line_style(place))[0]
+                style = line_style(place)
+                mean, spread = zip(*curve.values(), strict=True)
+                handles[place, label] = axis.plot(list(curve), mean, **style)[0]
+                low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
+                axis.fill_between(list(curve), low, high, color=style["color"], alpha=0.15, linewidth=0)
         axis.set_title(name)
-        axis.set_ylim(bottom=0)
+        if "shift" in name:
+            axis.set_ylim(bottom=0)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
+    towers = [axis for axis, name in zip(axes.flat, panels, strict=False) if "shift" in name]
+    for axis in towers[1:]:
+        axis.sharey(towers[0])  # the towers are there to be compared
+    for axis in towers[:1]:
+        axis.set_ylim(0, max(other.dataLim.ymax for other in towers) * 1.05)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     legend_below(figure, list(handles.values()), [label for _, label in handles])

@@ -3,10 +3,10 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from statistics import fmean
 from typing import Any
 
 from report.methods import MethodRuns, listed, listed_only
+from report.model import combine, harmonic_mean
 from report.names import dataset_order, shown
 from report.records import RunRecord, finite
 from report.tables import Tree
@@ -39,13 +39,14 @@ def datasets_of(method: MethodRuns, value: Reader) -> set[str]:
 
 
 def comparisons(
-    tree: Tree, figure: int, value: Reader, only: list[str] | None
+    tree: Tree, figure: int | str, value: Reader, only: list[str] | None
 ) -> Iterator[tuple[str, list[MethodRuns], list[str]]]:
     """For each backbone the methods that compare, and the data sets that all of them have on both halves.
 
     Those are the data sets that at least half as many methods have as the best covered one. Methods that lack any of
     them are left out and named on stderr.
     """
+    name = f"Fig. {figure}" if isinstance(figure, int) else figure
     for backbone, methods in by_backbone(methods_with(tree, f"fig{figure}", value, only)):
         having = {method: datasets_of(method, value) for method in methods}
         counts = Counter(dataset for datasets in having.values() for dataset in datasets)
@@ -54,9 +55,24 @@ def comparisons(
         for method in methods if common else ():
             if not having[method] >= common:
                 halves = ", ".join(map(shown, datasets))
-                print(f"Fig. {figure} leaves out {method.label}: no runs on both halves of {halves}", file=sys.stderr)
+                print(f"{name} leaves out {method.label}: no runs on both halves of {halves}", file=sys.stderr)
         if common:
             yield backbone, [method for method in methods if having[method] >= common], datasets
+
+
+def foremost(methods: list[MethodRuns], datasets: list[str], most: int) -> list[MethodRuns]:
+    """At most `most` of the methods, in their order: RESTORE's own, zero-shot CLIP, then those of the highest H.
+
+    More curves than that cannot be told apart in one panel; `--methods` chooses others.
+    """
+
+    def rank(method: MethodRuns) -> tuple[bool, bool, float]:
+        scores = combine(harmonic_mean, *(method.average(datasets, subset) for subset in ("base", "new")))
+        ours = method.trainer.startswith("RESTORE")
+        return not ours, method.trainer != "ZeroshotCLIP", -(scores.mean if scores.n else 0.0)
+
+    kept = sorted(methods, key=rank)[:most]
+    return [method for method in methods if method in kept]
 
 
 def setting(datasets: list[str], backbone: str) -> str:
@@ -69,12 +85,6 @@ def true_probability(record: RunRecord) -> float | None:
     """Mean probability of the true class in percent."""
     value = finite(record.raw.get("mean_true_probability"))
     return 100 * value if value is not None and 0 <= value <= 1 else None
-
-
-def discrepancy(record: RunRecord) -> float | None:
-    """Mean over blocks of the distance between the modalities' feature shift."""
-    blocks = None if record.zero_shot else numbers(record.raw.get("discrepancy"))
-    return fmean(blocks) if blocks else None
 
 
 def shift(record: RunRecord) -> dict[str, tuple[list[float], list[float]]] | None:

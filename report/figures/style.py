@@ -13,6 +13,8 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E
 """Okabe and Ito's colours that are seen on white; markers and dashes tell apart what shares one."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 DASHES = ("-", "--", "-.", ":")
+MOST = len(COLOURS)
+"""Curves, or classes, of one panel: a colour each."""
 LOOK = {
     "font.size": 9,
     "axes.titlesize": 9,

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -10,31 +10,38 @@ from typing import Any
 
 from promptclip.common.files import write_atomically
 from promptclip.common.names import require
+from report import overfit
 from report import tables as paper
+from report.figures.captions import caption_of
 from report.methods import MethodRuns, listed
+from report.metrics import ALL
 from report.model import Scores
-from report.names import dataset_order, shown
+from report.names import METHODS, dataset_order, shown
+from report.page.flips import flips, pairs, shown_once
 from report.page.mistakes import roots, thumbnail, worst
 from report.records import RunRecord, finite
 from report.tables import Tree
 from report.text import Style, caption, remarks, with_spread
 
-CAPTIONS = {
-    "fig1": "Fig. 1: probability of the true class, and accuracy; bars ± deviation over seeds.",
-    "fig3": "Fig. 3: discrepancy between the modalities' feature shift against the gain over zero-shot CLIP.",
-    "fig4": "Fig. 4: feature shift per block, mean and spread over samples, and accuracy with deviation over seeds.",
-    "fig5": "Fig. 5: t-SNE of image features (small) and text features (large), a colour per class.",
-    "curves": "Training curves.",
-}
+FLIPS = 5
+"""Thumbnails of images gained, and of images lost, between two methods."""
 
 
-def write(tree: Tree, file: Path, published: bool = False, data: Path | None = None, mistakes: int = 6) -> list[str]:
+def write(
+    tree: Tree,
+    file: Path,
+    published: bool = False,
+    data: Path | None = None,
+    mistakes: int = 6,
+    say: Callable[[str], None] = lambda step: None,
+) -> list[str]:
     """Write the page to `file`.
 
     Args:
         published: set published numbers beside.
         data: where test images are looked for first, before the runs' own DATASET.ROOT.
         mistakes: at most as many thumbnails for each method and class subset.
+        say: called with the name of each step before it is done.
 
     Returns:
         Sentences on what the page lacks.
@@ -43,22 +50,27 @@ def write(tree: Tree, file: Path, published: bool = False, data: Path | None = N
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     anchors = {record: f"r{place}" for place, record in enumerate(tree.records)}
-    style = Style(published=published, bold="markdown")
+    style = Style(published=published, bold="page")
     loader = FileSystemLoader(Path(__file__).parent)
     jinja = Environment(autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters |= {one.__name__: one for one in (caption, describe, facts, origin, with_spread)}
-    jinja.filters |= {"anchor": anchors.get, "remarks": lambda table: remarks(table, style)}
+    jinja.filters |= {"anchor": anchors.get, "remarks": lambda table: remarks(table, style), "written": style.write}
     methods = all_methods(tree)
-    built, lacking = paper.build(tree)
-    figures, without = figures_of(tree)
+    say("tables")
+    built, lacking = paper.build(tree, metrics=ALL)
+    built += overfit.tables(tree)
+    figures, without = figures_of(tree, say)
+    say("images")
+    changed = list(flips_of(methods, data, FLIPS if mistakes else 0))
     wrong = list(mistakes_of(methods, data, mistakes))
-    lacking += [*missing_images(wrong, data), *without]
+    lacking += [*missing_images(wrong, changed, data), *without]
     page = jinja.get_template("page.html").render(
         output=tree.output,
         published=published,
         tables=built,
         figures=figures,
         classes=list(classes_of(methods)),
+        flips=changed,
         mistakes=wrong,
         records=tree.records,
         lacking=lacking,
@@ -73,12 +85,12 @@ def all_methods(tree: Tree) -> list[MethodRuns]:
     return first + [one for one in tree.methods if all(one.records is not other.records for other in first)]
 
 
-def figures_of(tree: Tree) -> tuple[list[dict[str, str]], list[str]]:
+def figures_of(tree: Tree, say: Callable[[str], None]) -> tuple[list[dict[str, str]], list[str]]:
     """The figures as PNG in data: addresses, and what others need; without Matplotlib that it is missing."""
     try:
         from report.figures import draw
 
-        drawn, lacking = draw.draw(tree)
+        drawn, lacking = draw.draw(tree, say=say)
     except ModuleNotFoundError as error:
         return [], [str(error)]
     found = []
@@ -86,7 +98,7 @@ def figures_of(tree: Tree) -> tuple[list[dict[str, str]], list[str]]:
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
         address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-        name = next(name for start, name in CAPTIONS.items() if stem.startswith(start))
+        name = caption_of(stem)
         width = f"{80 * figure.get_figwidth():.0f}"  # on a phone it is not made illegible
         found.append({"address": address, "caption": name, "width": width})
     return found, lacking
@@ -94,9 +106,18 @@ def figures_of(tree: Tree) -> tuple[list[dict[str, str]], list[str]]:
 
 def parts_of(methods: list[MethodRuns]) -> list[tuple[str, str, str]]:
     """(data set, class subset, title) of all finished runs, in the paper's order."""
-    found = {(one.dataset, one.subset) for method in methods for one in method.finished}
-    ordered = sorted(found, key=lambda pair: (dataset_order(pair[0]), pair[1] == "all", pair[1]))
-    return [(name, part, shown(name) + ("" if part == "all" else f", {part} classes")) for name, part in ordered]
+    finished = [one for method in methods for one in method.finished]
+    joint = {one.dataset for one in finished if one.part == "joint"}
+    # what learns nothing stands with the others in `joint`, not in a part of its own
+    alone = {one.dataset for one in finished if one.part == "all" and not one.zero_shot}
+    found = {
+        (one.dataset, one.part)
+        for one in finished
+        if one.part != "all" or one.dataset in alone or one.dataset not in joint
+    }
+    ordered = sorted(found, key=lambda pair: (dataset_order(pair[0]), pair[1] in ("all", "joint"), pair[1]))
+    titles = {"all": "", "joint": ", all classes", "base": ", base classes", "new": ", new classes"}
+    return [(name, part, shown(name) + titles.get(part, f", {part}")) for name, part in ordered]
 
 
 def classes_of(methods: list[MethodRuns]) -> Iterator[dict[str, Any]]:
@@ -130,26 +151,55 @@ def mistakes_of(methods: list[MethodRuns], data: Path | None, most: int) -> Iter
             runs = [run for _, run in sorted(method.runs(dataset, subset).items())]
             first = next((run for run in runs if worst(run, most) is not None), None)
             if first:
-                tiles = [vars(one) | {"address": thumbnail(first, one.path, data)} for one in worst(first, most)]
+                tiles = [
+                    vars(one) | {"address": thumbnail(first, one.path, data), "count": count}
+                    for one, count in worst(first, most)
+                ]
                 found.append((method.label, first, tiles))
         if found:
             yield {"title": title, "methods": found}
 
 
-def missing_images(mistakes: list[dict[str, Any]], data: Path | None) -> list[str]:
+def flips_of(methods: list[MethodRuns], data: Path | None, most: int) -> Iterator[dict[str, Any]]:
+    """For each data set and class subset, pairs of methods with the images that changed sides between them."""
+    for dataset, subset, title in parts_of(methods):
+        found = []
+        for pair in pairs(methods, dataset, subset):
+            changed = flips(pair)
+            if changed is None:
+                continue
+            sides = [
+                (
+                    sum(flip.gained == gained for flip in changed),
+                    [
+                        vars(flip) | {"address": thumbnail(pair.after, flip.path, data), "count": count}
+                        for flip, count in shown_once(changed, gained, most)
+                    ],
+                )
+                for gained in (True, False)
+            ]
+            found.append({"pair": pair, "gained": sides[0], "lost": sides[1]})
+        if found:
+            yield {"title": title, "pairs": found}
+
+
+def missing_images(mistakes: list[dict[str, Any]], flips: list[dict[str, Any]], data: Path | None) -> list[str]:
     """A sentence on the images that were not found, if there are any."""
     tiles = [(run, tile) for part in mistakes for _, run, tiles in part["methods"] for tile in tiles]
+    pairs = [one for part in flips for one in part["pairs"]]
+    tiles += [(one["pair"].after, tile) for one in pairs for tile in one["gained"][1] + one["lost"][1]]
     missing = {tile["path"] for _, tile in tiles if tile["address"] is None}
     where = ", ".join(sorted({str(root) for run, _ in tiles for root in roots(run, data)})) or "any known root"
-    told = f"{len(missing)} images of mistakes are not below {where}; name their root with --data."
+    told = f"{len(missing)} images of mistakes and changes are not below {where}; name their root with --data."
     return [told] if missing else []
 
 
 def describe(run: RunRecord) -> str:
     """What a run was, and its result."""
     result = f"{run.accuracy:.2f} %" if run.accuracy is not None else "unfinished"
+    result = f"not possible, {run.unsupported}" if run.unsupported else result
     subset = "" if run.subset == "all" else f"{run.subset} classes of "
-    return f"{run.trainer}, {subset}{shown(run.dataset)}, seed {run.seed}: {result}"
+    return f"{METHODS.get(run.trainer, run.trainer)}, {subset}{shown(run.dataset)}, seed {run.seed}: {result}"
 
 
 def facts(run: RunRecord) -> list[str]:
@@ -160,6 +210,8 @@ def facts(run: RunRecord) -> list[str]:
     found += [f"{run.epoch} epochs"] if run.epoch is not None else []
     found += [f"commit {commit[:10]}{'-dirty' * commit.endswith('-dirty')}"] if commit else []
     found += [f"{seconds:.0f} s"] if seconds is not None else []
+    found += [f"inference: {run.inference}"] if run.inference else []
+    found += [f"chosen on {run.selected_on}"] if run.selected_on else []
     return found + ([device] if device else [])
 
 

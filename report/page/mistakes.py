@@ -1,18 +1,16 @@
 """The worst mistakes as thumbnails: wrong predictions that left the true class least, from predictions.csv."""
 
 import base64
-import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from heapq import nsmallest
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
+from report.page.twins import once
+from report.predictions import predictions
 from report.records import RunRecord
 
 EMBEDDED = Path(__file__).parents[2] / "datasets" / "embedded"
@@ -33,30 +31,22 @@ class Mistake:
     probability: float
 
 
-def worst(record: RunRecord, most: int) -> list[Mistake] | None:
-    """The `most` wrong predictions with the least probability of the true class.
+def worst(record: RunRecord, most: int) -> list[tuple[Mistake, int]] | None:
+    """The `most` wrong predictions with the least probability of the true class, styles of one thing once.
 
-    None if there is no predictions.csv, or a damaged one.
+    Each with how many such mistakes were made of that thing. None if there is no predictions.csv, or a damaged one.
     """
-    names, file = record.raw.get("classnames"), record.path / "predictions.csv"
-    if not isinstance(names, list) or not file.is_file():
+    found = predictions(record)
+    if found is None:
         return None
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            return nsmallest(most, wrong_predictions(lines, names), key=lambda one: (one.probability, one.path))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error):
-        return None
-
-
-def wrong_predictions(lines: Iterable[str], names: list[Any]) -> Iterator[Mistake]:
-    """The mistakes among the rows of a predictions.csv."""
-    for row in csv.DictReader(lines):
-        label, prediction = int(row["label"]), int(row["prediction"])
-        if label != prediction and min(label, prediction) >= 0:
-            probability = float(row["true_probability"])
-            if not 0 <= probability <= 1:
-                raise ValueError("no probability")
-            yield Mistake(row["path"] or "", f"{names[label]}", f"{names[prediction]}", probability)
+    names = record.raw["classnames"]
+    rows = zip(found.paths, found.labels, found.predicted, found.true_probability, strict=True)
+    wrong = (
+        Mistake(path, f"{names[label]}", f"{names[other]}", probability)
+        for path, label, other, probability in rows
+        if label != other
+    )
+    return once(sorted(wrong, key=lambda one: (one.probability, one.path)), lambda one: one.path, most)
 
 
 def roots(record: RunRecord, data: Path | None) -> list[Path]:

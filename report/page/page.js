@@ -21,6 +21,18 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...rows);
   });
 }
+// Say where something goes on beyond the right edge; a shadow there goes when its end is reached.
+const wide = [...document.querySelectorAll(".wide, figure")];
+const look = (box) => {
+  const hint = box.previousElementSibling;
+  box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  if (hint && hint.classList.contains("hint")) hint.hidden = box.scrollWidth <= box.clientWidth + 2;
+};
+for (const box of wide) box.addEventListener("scroll", () => look(box), { passive: true });
+const lookAll = () => wide.forEach(look);
+addEventListener("load", lookAll);
+addEventListener("resize", lookAll);
+document.addEventListener("toggle", lookAll, true); // details that were opened
 // Show the runs behind a number, and how to repeat them, where the number is.
 const dialog = document.querySelector("dialog");
 for (const link of document.querySelectorAll("a[data-runs]")) {

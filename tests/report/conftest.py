@@ -103,6 +103,8 @@ def rich(put, output):
                 run = put(
                     *(trainer, subset, seed, 60.0 + tilt + seed - 1),
                     mean_true_probability=0.5 + tilt / 100,
+                    ece=10.0,
+                    reliability={"count": [3, 0, 1], "confidence": [0.3, None, 0.9], "accuracy": [0.5, None, 1.0]},
                     classnames=names,
                     per_class_accuracy=[50.0 + tilt, None if trainer == "IVLP" else 70.0 + tilt],
                     feature_shift={"text": shift, "vision": {"mean": [0.0, 0.0], "std": [0.0, 0.0]}},

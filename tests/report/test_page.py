@@ -13,7 +13,7 @@ import pytest
 from markupsafe import escape as escaped
 from PIL import Image
 
-from report.page import mistakes
+from report.page import mistakes, twins
 from report.records import read_records
 
 ONCE = {"br", "img", "meta"}
@@ -65,7 +65,7 @@ def write(show, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Without figures, which have tests of their own and take long."""
-    monkeypatch.setattr("report.page.document.figures_of", lambda tree: ([], []))
+    monkeypatch.setattr("report.page.document.figures_of", lambda tree, say: ([], []))
 
 
 def test_every_number_and_the_runs_behind_it(rich, write, quick):
@@ -108,7 +108,7 @@ def test_classes(rich, write, quick):
 
 def test_the_page_needs_nothing_and_lets_nothing_in(rich, write):
     text, err = write(rich)
-    assert err.count("\n") == 5  # Tables 2-5, and the images of the mistakes
+    assert err.count("\n") == 6  # Tables 2-5, base against new, and the images of the mistakes
     assert "Pug &lt;b&gt;" in text and "Pug <b>" not in text
     assert "default-src 'none'" in text
     sources = [
@@ -116,7 +116,7 @@ def test_the_page_needs_nothing_and_lets_nothing_in(rich, write):
     ]
     assert all(source is None or source.startswith("data:image/") for source in sources)
     assert not re.search(r"https?://|@import|url\(", text)
-    assert text.count('src="data:image/png;base64,') == 5  # the figures
+    assert text.count('src="data:image/png;base64,') == 7  # the figures
 
 
 def test_markup_in_a_record_is_text(put, output, write, quick):
@@ -142,22 +142,20 @@ def test_the_worst_mistakes_with_their_pictures(rich, write, quick, tmp_path):
     picture(tmp_path / "data/pets/c.png", "red")
     text, err = write(rich, "--data", tmp_path / "data")
     tiles = re.findall(r'<div class="tile"><img src="data:image/jpeg;base64,(.*?)" alt="(.*?)".*?</div>', text)
-    # CoOp's third image, base and new, seed 1; the others are right
-    assert [told for _, told in tiles] == [
-        "pets/c.png: Persian, taken for Pug &lt;b&gt;",
-        "pets/c.png: Sphynx, taken for Beagle",
-    ]
+    # CoOp's third image, base and new, seed 1, as changed against zero-shot CLIP and as a mistake; the others are right
+    told = ["pets/c.png: Persian, taken for Pug &lt;b&gt;", "pets/c.png: Sphynx, taken for Beagle"]
+    assert [words for _, words in tiles] == told * 2
     with Image.open(io.BytesIO(base64.b64decode(tiles[0][0]))) as small:
         assert small.size == (116, 77) and small.getpixel((5, 5))[0] > 200
-    assert "images of mistakes" not in err and text.count("No mistake.") == 4
+    assert "images of mistakes and" not in err and text.count("No mistake.") == 4
     assert "is Persian, 1.0 %" in text
 
 
 def test_missing_pictures_are_told(rich, write, quick, tmp_path):
     text, err = write(rich, "--data", tmp_path)
-    assert text.count("image not found") == 2
+    assert text.count("image not found") == 4
     told = next(line for line in err.splitlines() if "images of mistakes" in line)
-    assert "1 images of mistakes are not below" in told and str(tmp_path) in told and "with --data" in told
+    assert "1 images of mistakes and changes are not below" in told and str(tmp_path) in told and "with --data" in told
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "pets/../../secret.png", "pets/no.png\0", "link.png"])
@@ -191,6 +189,18 @@ def test_an_earlier_record_and_a_log_have_no_command(put, output, write, quick):
     (run / "log.txt").write_text("=> result\n* accuracy: 55.0%\n")
     text = write(output)[0]
     assert "did not keep the command" in text and "Read from log.txt" in text
+
+
+def test_what_changed_between_two_methods(rich, write, quick):
+    text = write(rich)[0]
+    assert "zero-shot CLIP → CoOp: 0 gained, 1 lost" in text and "zero-shot CLIP → IVLP: 0 gained, 0 lost" in text
+    assert "70 → 1 %" in text  # the true class's probability before and after
+
+
+def test_styles_of_one_thing_are_shown_once():
+    paths = ["a/rat_color.png", "a/rat_flat.png", "b/rat_3d.png", "a/cat.png", "a/rat_3d.png"]
+    assert twins.once(paths, str, 9) == [("a/rat_color.png", 3), ("b/rat_3d.png", 1), ("a/cat.png", 1)]
+    assert twins.once(paths, str, 1) == [("a/rat_color.png", 3)]
 
 
 def test_published_numbers_beside(put, output, write, quick):

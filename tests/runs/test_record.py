@@ -16,8 +16,8 @@ from small_run import CLASSES, NoiseSquares
 
 from promptclip.cli import VERSION
 from runs import environment
-from runs.evaluation import COLUMNS, Predictions, relative
-from runs.record import finite
+from runs.evaluation import COLUMNS, JOINT_COLUMNS, Predictions, relative
+from runs.record import SCHEMA, finite
 
 SHORT = ("OPTIM.MAX_EPOCH", "1")
 
@@ -25,10 +25,10 @@ SHORT = ("OPTIM.MAX_EPOCH", "1")
 def test_keys_and_their_documentation(perform, tmp_path):
     steady = perform(tmp_path / "one", *SHORT, "TEST.SKIP_BROKEN", "True").record
     chance = perform(tmp_path / "two", *SHORT, "SEED", "-1").record
-    assert set(documented("metrics.json")) == set(steady) | set(chance)
+    assert set(documented("metrics.json")) == set(steady) | set(chance) | {"unsupported"}
     assert set(chance) - set(steady) == {"not_deterministic_because"}
     assert set(steady) - set(chance) == {"broken_images"}
-    assert tuple(documented("predictions.csv")) == COLUMNS
+    assert tuple(documented("predictions.csv")) == COLUMNS + JOINT_COLUMNS
     begun = perform(tmp_path / "three", "OPTIM.LR", "1e6", code=1).record  # interrupted: the loss becomes infinite
     assert set(begun) == set(documented("From the beginning", 3)) and begun["complete"] is False
 
@@ -176,7 +176,7 @@ def test_the_commit_of_a_checkout(tmp_path):
 def test_memory(perform, tmp_path):
     found = perform(tmp_path / "out", *SHORT).record
     assert 50e6 < found["peak_memory_bytes"] < 50e9 and found["peak_device_memory_bytes"] is None
-    assert found["precision"] == "fp32" and found["schema"] == 2
+    assert found["precision"] == "fp32" and found["schema"] == SCHEMA
 
 
 def test_numbers_that_json_lacks():

@@ -42,7 +42,10 @@ def test_a_sweep_runs_in_order_and_is_not_repeated(bench):
     done = bench("--root", "")
     assert done.code == 0, done.out + done.err
     assert bench.calls() == [TRAIN, TEST, TRAIN2, TEST2]
-    assert "4/4 test VPT emojinet new seed 1: 50.0 %" in done.out and done.out.endswith("\n4 runs: 4 done.\n")
+    assert "4/4 test VPT emojinet new seed 1: 50.0 %" in done.out and "\n4 runs: 4 done.\n" in done.out
+    ending = done.out.split("4 done.\n")[1]  # its table, and what prints it
+    assert ending.startswith(f"\n$ python -m report tables {bench.output} --sweep small\n")
+    assert "Table 1." in ending and "VPT" in ending
     assert not (bench.output / "sweeps/small").exists()  # what finished runs printed is not kept
     again = bench()
     assert again.code == 0 and "4 done before" in again.out and len(bench.calls()) == 4

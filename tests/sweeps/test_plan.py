@@ -39,7 +39,12 @@ def plan(tmp_path, monkeypatch):
                 "SHOTS=4 EPOCHS=10 coop/base2new_test.sh emojinet 1 OPTIM.LR 0.1",
             ],
         ),
+        (
+            "{trainer: RESTORE_m, dataset: emojinet, seed: 2, subsets: [base, all]}",
+            ["restore/base2new_train.sh emojinet 2", "restore/base2new_test_all.sh emojinet 2"],
+        ),
         ("{trainer: ZeroshotCLIP, dataset: emojinet, epochs: 5}", ["zsclip/base2new_test.sh emojinet"]),
+        ("{trainer: ZeroshotCLIP, dataset: emojinet, subset: all}", ["zsclip/base2new_test_all.sh emojinet"]),
         (
             "{trainer: MaPLe, dataset: emojinet_mono, seed: 1, protocol: cross_domain}",
             ["maple/xd_train.sh emojinet 1", "maple/xd_test.sh emojinet_mono 1"],

@@ -59,7 +59,7 @@ def test_the_command_line_goes_before_the_file(tmp_path):
         ("{trainer: CoOp}", "names no datasets"),
         ("{dataset: emojinet}", "names no trainers"),
         ("{trainer: CoOp, dataset: emojinet, protocol: cross_data}", "did you mean 'cross_dataset'?"),
-        ("{trainer: CoOp, dataset: emojinet, subset: old}", "known are base, new"),
+        ("{trainer: CoOp, dataset: emojinet, subset: old}", "known are all, base, new"),
         ("{trainer: CoOp, dataset: emojinet, seeds: one}", "must hold whole numbers"),
         ("{trainer: CoOp, trainers: [VPT], dataset: emojinet}", "trainers is given twice"),
         ("{trainer: CoOp, dataset: emojinet, set: [OPTIM.LR]}", "KEY: VALUE pairs"),
