@@ -83,7 +83,7 @@ def places_after_first(layout: Layout, n: int) -> Tensor:
     """
     starts = torch.cat([layout.end.new_tensor([layout.prefix]), layout.end[:-1] + 1])  # as the suffixes lie
     first = starts + 1 - layout.prefix
-    if layout.prefix > 1 or bool((first + n > layout.end).any()):
+    if layout.prefix > 1 or n > layout.prefix + min(group.length for group in layout.groups) - 2:
         raise ValueError(f"There are no {n} positions before every class's end token that are its own.")
     return (first[layout.rank][:, None] + torch.arange(n, device=first.device)).flatten()
 

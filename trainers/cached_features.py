@@ -59,7 +59,10 @@ class CachedFeatures:
                 found.append(self.trainer.clip.encode_image(batch["img"].to(self.trainer.device)).features.float())
             labels.append(batch["label"].to(self.trainer.device))
         self.seconds += time.perf_counter() - began
-        return Labelled(torch.cat(found), torch.cat(labels))
+        features = torch.cat(found)
+        if not features.isfinite().all():
+            raise FloatingPointError("The features of some images are infinite or NaN: use PREC fp32.")
+        return Labelled(features, torch.cat(labels))
 
 
 def feature_loader(trainer: Any, split: str, augmented: bool) -> Iterable[dict] | None:

@@ -1,14 +1,13 @@
 """CoPrompt: MaPLe's prompts and adapters of both features, held near plain CLIP's features of another view of the image
 and of sentences about the class (arXiv 2306.01195).
 
-Every training step draws one sentence number, the same for all classes, from Python's generator, as the reference
-does. Its sentences, written by a language model, are not shipped: SENTENCES names a file, {"class name": ["...", ...]},
-each class with as many; without it a line says that hand-written templates stand in. The reference's train.py sets the
-weight of consistency to 8, which its yaml file sets to 1: W is 1. The second view needs DATALOADER.K_TRANSFORMS 2.
+Every training step draws one sentence number, the same for all classes. The reference's sentences, written by a
+language model, are not shipped: SENTENCES names a file, {"class name": ["...", ...]}, each class with as many; without
+it a line says that hand-written templates stand in. The reference's train.py sets the weight of consistency to 8, which
+its yaml file sets to 1: W is 1. The second view needs DATALOADER.K_TRANSFORMS 2.
 """
 
 import json
-import random
 from pathlib import Path
 
 import torch
@@ -86,7 +85,7 @@ class SentenceTeacher(nn.Module):
 
     def draw(self) -> None:
         """Choose the step's sentence."""
-        self.choose(random.randint(0, len(self.table) - 1))
+        self.choose(int(torch.randint(len(self.table), ())))
 
     def choose(self, number: int) -> None:
         """Take sentence `number`, from 0."""

@@ -30,11 +30,12 @@ def with_probe(build: Callable[[Setup], PromptLearner]) -> Callable[[Setup], Pro
         weight = float(setup.options.WEIGHT)
         host = build(setup)
         head = ProbeHead(len(setup.classnames), setup.clip.model.text_projection.shape[1], weight)
-        logit_scale = setup.clip.model.logit_scale
 
         def similarity(output: Output, labels: Tensor) -> Tensor:
             """Cross-entropy of the cosine alone."""
-            return F.cross_entropy(at_least_single(cosine_logits(output.image, output.text, logit_scale)), labels)
+            return F.cross_entropy(
+                at_least_single(cosine_logits(output.image, output.text, setup.clip.model.logit_scale)), labels
+            )
 
         rest = {name: loss for name, loss in host.losses.items() if name != "ce"}
         return PromptLearner(

@@ -4,13 +4,20 @@ import dataclasses
 
 import pytest
 import torch
-from behaviour import ENTRIES, build, data, same, state_of
+from behaviour import ENTRIES, FITTED, build, data, same, state_of
 from dassl.engine import TRAINER_REGISTRY
 from tape import OnDevice, Tape, TapeRecorder
 
 from trainers.cuda_graph import GraphedStep
 
-TRAINED = [pytest.param(entry, id=entry[0]) for entry in ENTRIES if TRAINER_REGISTRY.get(entry[1]).method.learns]
+# Not repeated by a graph: what takes no steps, what asks in each for its stage, what draws dropout (a first replay does
+# not say what the step said).
+NOT_GRAPHED = (*FITTED, "TwoStage", "CLIP_LoRA")
+TRAINED = [
+    pytest.param(entry, id=entry[0])
+    for entry in ENTRIES
+    if TRAINER_REGISTRY.get(entry[1]).method.learns and entry[0] not in NOT_GRAPHED
+]
 ON_GPU = ["USE_CUDA", True]
 
 
@@ -53,6 +60,8 @@ def test_a_step_stays_on_the_device(entry, weights, tmp_path, monkeypatch):
     trainer.learner.to("meta")
     trainer.classes = trainer.classes.to("meta")
     inputs = [data()[0][0][key].to("meta") for key in ("img", "label")]
+    if entry[1] != "TCP":  # whose layout asks for values the first time
+        trainer.gradients(*inputs)  # warm-up, as before a capture
     with OnDevice("meta") as watch:
         result = trainer.gradients(*inputs)
     assert watch.count > 100 and result.numbers.shape == (len(trainer.numbers) + 1,)

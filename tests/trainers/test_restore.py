@@ -35,7 +35,7 @@ def by_hand(trainer, norm, gain=0.1):
     model, learner = clip_model("tiny12"), trainer.learner
     prompts = learner.prompts
     class_prompts = prompts.class_prompts(NAMES, 77)
-    image, image_norms = oracle.vision(model, IMAGES[:4], prompts.vision())
+    image, image_norms, _ = oracle.vision(model, IMAGES[:4], prompts.vision())
     text, text_norms = oracle.text(model, class_prompts, prompts.text())
     if norm == "rms":
         tokens = torch.tensor([len(row) - class_prompts.n_ctx for row in class_prompts.ids])
