@@ -51,6 +51,7 @@ class CacheHead(SelectedHead, kind="cache"):
     Args:
         entries: N, of the cache.
         features: D.
+        classes: K, trained on.
         alpha, beta: weight of the cache, and how sharply it decides, before they are chosen.
     """
 
@@ -58,8 +59,9 @@ class CacheHead(SelectedHead, kind="cache"):
     alpha: Tensor
     beta: Tensor
 
-    def __init__(self, entries: int, features: int, alpha: float = 1.0, beta: float = 1.0) -> None:
+    def __init__(self, entries: int, features: int, classes: int, alpha: float = 1.0, beta: float = 1.0) -> None:
         super().__init__()
+        self.classes = classes
         self.adapter = KeysLayer(entries, features, learned=False)
         self.register_buffer("labels", torch.zeros(entries))
         self.register_buffer("alpha", torch.tensor(float(alpha)))
@@ -67,7 +69,7 @@ class CacheHead(SelectedHead, kind="cache"):
 
     def settings(self) -> dict[str, Any]:
         entries, features = self.adapter.weight.shape
-        return {"entries": entries, "features": features}
+        return {"entries": entries, "features": features, "classes": self.classes}
 
     def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         entries = shapes.get("adapter.weight", (0,))[0]
@@ -81,17 +83,16 @@ class CacheHead(SelectedHead, kind="cache"):
         """(B, N) of normalised image features (B, D)."""
         return image @ self.adapter.weight.t()
 
-    def votes(self, affinity: Tensor, classes: int, beta: Tensor | float) -> Tensor:
+    def votes(self, affinity: Tensor, beta: Tensor | float) -> Tensor:
         """(B, K) sums over the entries of each of the K classes trained on, of affinities (B, N)."""
         strength = (-beta * (1 - affinity)).exp()
-        return strength.new_zeros(len(strength), classes).index_add(1, self.labels.long(), strength)
+        return strength.new_zeros(len(strength), self.classes).index_add(1, self.labels.long(), strength)
 
     def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
         """(B, K) logits."""
         image = F.normalize(features.image, dim=-1).to(self.adapter.weight.dtype)
         logits = 100.0 * image @ F.normalize(features.text, dim=-1).to(image.dtype).t()
-        known = int(self.labels.max()) + 1 if len(self.labels) else 1
-        votes = self.votes(self.affinity(image), known, self.beta)
+        votes = self.votes(self.affinity(image), self.beta)
         own = votes.index_select(1, classes.rows.clamp_min(0))
         return logits + self.alpha * torch.where(classes.rows >= 0, own, 0)
 

@@ -29,6 +29,21 @@ def trained_on(path: Path) -> tuple[str, ...]:
     return tuple(said)
 
 
+def newest(folder: Path) -> Path | None:
+    """The checkpoint that the file beside them names; None where there is none to read."""
+    pointer = folder / "checkpoint"
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else ""
+    path = folder / Path(name).name
+    return path if name and path.is_file() else None
+
+
+def resize(path: Path, learner: PromptLearner) -> None:
+    """Have the learner's head take on the shapes that the checkpoint at `path` has."""
+    state = load_checkpoint(str(path)).get("state_dict")
+    named = state.items() if isinstance(state, dict) else ()
+    learner.head.resize({str(name): tuple(value.shape) for name, value in named if isinstance(value, Tensor)})
+
+
 def find(directory: Path, folder: str, epoch: int | None) -> Path:
     """`directory`/`folder`/model.pth.tar-<epoch>, or model-best.pth.tar where `epoch` is None.
 

@@ -77,7 +77,7 @@ def search(head: CacheHead, found: Labelled, text: Tensor, limits: tuple[float, 
     affinity, best = head.affinity(image), -1.0
     for i in range(200):
         beta = 0.1 + i * (limits[0] - 0.1) / 200
-        votes = head.votes(affinity, similarity.shape[1], beta)
+        votes = head.votes(affinity, beta)
         for j in range(20):
             alpha = 0.1 + j * (limits[1] - 0.1) / 20
             reached = accuracy(similarity + alpha * votes, found.labels)
@@ -91,7 +91,7 @@ def search(head: CacheHead, found: Labelled, text: Tensor, limits: tuple[float, 
 def logits(head: CacheHead, features: Tensor, text: Tensor) -> Tensor:
     """(B, K) of raw image features (B, D) for the classes trained on."""
     image = F.normalize(features, dim=-1)
-    votes = head.votes(head.affinity(image), len(text), head.beta)
+    votes = head.votes(head.affinity(image), head.beta)
     return 100.0 * image @ F.normalize(text, dim=-1).t() + head.alpha * votes
 
 
@@ -134,7 +134,7 @@ def build_with(learns: bool) -> Callable[[Setup], PromptLearner]:
         options = setup.options
         start, *limits = PUBLISHED.get(setup.dataset, PUBLISHED["ImageNet"])
         width = setup.clip.model.text_projection.shape[1]
-        head = CacheHead(0, width, options.ALPHA or start, options.BETA)
+        head = CacheHead(0, width, len(setup.classnames), options.ALPHA or start, options.BETA)
 
         def fit(cached: CachedFeatures) -> None:
             """Fill the cache, let its keys learn, choose alpha and beta."""

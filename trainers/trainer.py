@@ -343,8 +343,10 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     def resume_model_if_exist(self, directory: str) -> int:
         """As Dassl does; then refuse (ValueError) a checkpoint that `load_model` would refuse."""
-        epoch = super().resume_model_if_exist(directory)
         folder = Path(directory, self.method.folder)
+        if self.learner.fit is not None and (path := checkpoints.newest(folder)):
+            checkpoints.resize(path, self.learner)  # before the engine loads it
+        epoch = super().resume_model_if_exist(directory)
         if (folder / "checkpoint").is_file():  # the engine has read it, so it names one
             name = (folder / "checkpoint").read_text(encoding="utf-8").strip()
             checkpoints.read(folder / name, self.method, self.options, self.learner, self.backbone_identity)
