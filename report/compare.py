@@ -155,7 +155,7 @@ def text(found: list[Comparison], where: str, first: str, second: str) -> str:
     verdicts += [f"They cannot be told apart: {'; '.join(same)}."] if same else []
     verdicts.append(
         "Interval: bootstrap over images and seeds; p: paired permutation test over images; they differ where p < 0.05 "
-        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right. Of all: with base "
-        "and new classes to choose from."
+        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right. Of all: base and "
+        "new classes to choose from."
     )
     return "\n".join([textwrap.fill(heading, WIDTH), "", table, "", *(textwrap.fill(one, WIDTH) for one in verdicts)])
