@@ -17,12 +17,11 @@ from torch.nn import functional as F
 
 from promptclip import folder as folders
 from promptclip import images as pictures
-from promptclip.backbone import load_clip, weights_sha256
+from promptclip.assembly import learner_of
 from promptclip.card import card
-from promptclip.changes import Changes
 from promptclip.folder import Description
 from promptclip.images import ImageLike
-from promptclip.learner import Classes, Corrections, CosineHead, Output, PromptLearner
+from promptclip.learner import Classes, Corrections, CosineHead, Output
 from promptclip.model import PromptedCLIP
 from promptclip.parts import Part
 
@@ -275,28 +274,6 @@ class Classifier:
         return merge(self.clip.model)
 
 
-def parts_of(learner: PromptLearner) -> dict[str, Part]:
-    """The parts of a trained learner that predicting needs, in the form that files hold.
-
-    Raises:
-        ValueError: one has no such form.
-    """
-    there = {place: getattr(learner, place) for place in folders.PLACES}
-    bare = {place: part for place, part in there.items() if part is not None and not _does_nothing(part)}
-    return {place: part.trained() for place, part in bare.items()}
-
-
-def _does_nothing(part: Part) -> bool:
-    """Whether it is one of the base classes that stand where a method has nothing."""
-    return type(part) in (Changes, Corrections)
-
-
-def learner_of(parts: dict[str, Part], trained_on: Sequence[str] = ()) -> PromptLearner:
-    """A learner that only predicts."""
-    others = {place: part for place, part in parts.items() if place != "prompts"}
-    return PromptLearner(parts["prompts"], {}, trained_on=trained_on, **others)  # type: ignore[arg-type]
-
-
 def _checked_names(names: Sequence[str]) -> list[str]:
     if isinstance(names, str):
         raise ValueError(f"Class names are a list of texts, not the text {names!r:.80}.")
@@ -309,31 +286,3 @@ def _checked_names(names: Sequence[str]) -> list[str]:
     if count > 1:
         raise ValueError(f"The class name {name!r} stands there {count} times; its probability would be split.")
     return names
-
-
-def load_folder(folder: Path, backbone: str | None = None, device: torch.device | str = "cpu") -> Classifier:
-    """The classifier in a folder.
-
-    Args:
-        folder: of a trained classifier.
-        backbone: name or file of the CLIP it stands on, in place of the one that the folder names.
-        device: where it shall compute.
-
-    Raises:
-        FileNotFoundError, ValueError, ConnectionError: the folder, or the backbone, cannot be used.
-    """
-    description, parts = folders.read(folder)
-    name = backbone or description.backbone
-    try:
-        model = load_clip(name)
-    except ValueError as error:
-        raise ValueError(f"{folder} stands on the backbone {description.backbone}: {error}") from error
-    if weights_sha256(model) != description.sha256:
-        raise ValueError(
-            f"{folder} was trained on the backbone {description.backbone} (SHA-256 {description.sha256[:16]}…), and "
-            f"{name} holds other weights: give the right one as `backbone`."
-        )
-    try:
-        return Classifier(description, parts, PromptedCLIP(model)).to(device)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{folder} does not fit its own backbone {name}: {error}") from error

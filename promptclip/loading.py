@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
-from promptclip.classifier import Classifier, load_folder
-from promptclip.folder import CONFIG
+from promptclip.backbone import load_clip, weights_sha256
+from promptclip.classifier import Classifier
+from promptclip.folder import CONFIG, read
+from promptclip.model import PromptedCLIP
 
 FOLDER = "classifier"
 """Name of the folder in a run's output directory."""
@@ -72,3 +74,31 @@ def find(place: str | Path) -> Path:
     from promptclip import hub  # an extra
 
     return hub.fetch(str(place))
+
+
+def load_folder(folder: Path, backbone: str | None = None, device: torch.device | str = "cpu") -> Classifier:
+    """The classifier in a folder.
+
+    Args:
+        folder: of a trained classifier.
+        backbone: name or file of the CLIP it stands on, in place of the one that the folder names.
+        device: where it shall compute.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: the folder, or the backbone, cannot be used.
+    """
+    description, parts = read(folder)
+    name = backbone or description.backbone
+    try:
+        model = load_clip(name)
+    except ValueError as error:
+        raise ValueError(f"{folder} stands on the backbone {description.backbone}: {error}") from error
+    if weights_sha256(model) != description.sha256:
+        raise ValueError(
+            f"{folder} was trained on the backbone {description.backbone} (SHA-256 {description.sha256[:16]}…), and "
+            f"{name} holds other weights: give the right one as `backbone`."
+        )
+    try:
+        return Classifier(description, parts, PromptedCLIP(model)).to(device)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{folder} does not fit its own backbone {name}: {error}") from error

@@ -17,7 +17,8 @@ from promptclip.common.yaml_file import read_yaml
 from promptclip.folder import Description, write
 from promptclip.loading import FOLDER
 from promptclip.preprocessing import Preprocessing
-from promptclip.published import METHODS, Settings, check_backbone, find, parts_of_checkpoint
+from promptclip.published import check_backbone, find, parts_of_checkpoint
+from promptclip.published_parts import METHODS, Settings
 
 
 def pack(

@@ -71,6 +71,7 @@ def command_line() -> argparse.ArgumentParser:
     option = command("tables", print_tables, "The paper's tables, those of them for which there are runs.")
     layout(option)
     option("--table", type=int, choices=BUILDERS, nargs="+", help="only these (default: all there are)")
+    option("--no-marks", action="store_true", help="do not test what can be told from the best: faster")
     option("--metrics", default="accuracy", help="comma-separated, or all: accuracy, ece, brier, ... (docs/metrics.md)")
     option("--published", **published)
 
@@ -107,7 +108,7 @@ FIGURES = ("1", "3", "4", "5", "curves", "reliability", "joint", "confusion")
 def print_tables(args: argparse.Namespace) -> int:
     """Write the tables; what is asked for and lacks its runs is named with what makes them."""
     metrics, tree = parse(args.metrics), tree_of(args)
-    tables, lacking = build(tree, args.table, metrics)
+    tables, lacking = build(tree, args.table, metrics, not args.no_marks)
     if args.table or not tables:
         complain(lacking)
     if not tables:

@@ -95,7 +95,7 @@ def comparisons(first: MethodRuns, second: MethodRuns, dataset: str, reasons: li
     for column in METRICS["joint"][1]:
         if column.statistic:
             numbers = [method.scores(dataset, column.part, value=column.read) for method in (first, second)]
-            yield of_numbers(f"{column.title}, all classes", column.statistic, numbers, (first, second), reasons)
+            yield of_numbers(f"{column.title} of all", column.statistic, numbers, (first, second), reasons)
 
 
 def halves(method: MethodRuns, dataset: str, title: str) -> Scores:
@@ -135,7 +135,7 @@ def text(found: list[Comparison], where: str, first: str, second: str) -> str:
             f"{one.first:.1f}",
             f"{one.second:.1f}",
             f"{one.second - one.first:+.1f}",
-            f"{one.interval[0]:+.1f} to {one.interval[1]:+.1f}",
+            f"{one.interval[0]:+.2f} to {one.interval[1]:+.2f}",
             f"{one.p:.4f}",
             f"{one.gained:.1f}",
             f"{one.lost:.1f}",
@@ -155,6 +155,7 @@ def text(found: list[Comparison], where: str, first: str, second: str) -> str:
     verdicts += [f"They cannot be told apart: {'; '.join(same)}."] if same else []
     verdicts.append(
         "Interval: bootstrap over images and seeds; p: paired permutation test over images; they differ where p < 0.05 "
-        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right."
+        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right. Of all: base and "
+        "new classes to choose from."
     )
     return "\n".join([textwrap.fill(heading, WIDTH), "", table, "", *(textwrap.fill(one, WIDTH) for one in verdicts)])

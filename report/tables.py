@@ -60,9 +60,16 @@ def read_tree(output: Path, dataset: str | None = None, sweep: str | None = None
 
 
 def build(
-    tree: Tree, wanted: list[int] | None = None, metrics: tuple[str, ...] = ("accuracy",)
+    tree: Tree, wanted: list[int] | None = None, metrics: tuple[str, ...] = ("accuracy",), marks: bool = True
 ) -> tuple[list[Table], list[str]]:
-    """The tables for which there are runs, and for each of `wanted` that has none, a sentence on what it needs."""
+    """The tables for which there are runs, and for each of `wanted` that has none, a sentence on what it needs.
+
+    Args:
+        tree: the runs.
+        wanted: numbers of tables; all if None.
+        metrics: names of `report.metrics.ALL`.
+        marks: whether to test what can be told from the best of its column.
+    """
     tables, lacking = [], []
     for number in wanted or sorted(BUILDERS):
         builder, needs, sweep = BUILDERS[number]
@@ -70,7 +77,8 @@ def build(
         tables += found
         if not found:
             lacking.append(f"Table {number} needs {needs}: `python sweep.py {sweep}` makes them.")
-    mark_ties(tables)
+    if marks:
+        mark_ties(tables)
     return tables, lacking
 
 

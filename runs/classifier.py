@@ -6,8 +6,8 @@ from typing import Any
 from yacs.config import CfgNode
 
 from promptclip import folder
+from promptclip.assembly import parts_of
 from promptclip.card import card
-from promptclip.classifier import parts_of
 from promptclip.folder import Description
 from promptclip.loading import FOLDER
 from promptclip.preprocessing import Preprocessing

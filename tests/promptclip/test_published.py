@@ -7,8 +7,8 @@ from trainer_factory import NAMES, logits
 
 import promptclip
 from promptclip.checkpoint_file import load_checkpoint
-from promptclip.published import METHODS
 from promptclip.published_names import reference_name
+from promptclip.published_parts import METHODS
 
 LABELS = [label for label, name, _ in ENTRIES if name in METHODS]
 

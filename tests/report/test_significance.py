@@ -143,6 +143,10 @@ def test_tables_mark_what_cannot_be_told_from_the_best(three, show, cells):
     assert (found["MaPLe", "base"], found["CoOp", "base"], found["RESTORE_m", "base"]) == ("1", "0", "0")
 
 
+def test_marks_can_be_left_out(three, show):
+    assert "≈" in show("tables", three)[1] and "≈" not in show("tables", three, "--no-marks")[1]
+
+
 def test_predictions_that_do_not_give_the_number_prove_nothing(three, show, cells, put):
     put("MaPLe", "base", 1, 79.0)
     out = show("tables", three)[1]
@@ -157,6 +161,19 @@ def test_compare_says_whether_they_differ(three, show):
     assert "B is better than A: base; H." in out and max(map(len, out.splitlines())) <= 80
     out = show("compare", "RESTORE_m", "MaPLe", three)[1]
     assert "They cannot be told apart: base." in out  # of new classes, they have different images
+
+
+def test_compare_has_what_was_tested_on_all_classes(three, answered, show):
+    for trainer, right in (("CoOp", 40), ("RESTORE_m", 70)):
+        joint = {"base_accuracy": 100.0 * right / 80, "new_accuracy": None, "harmonic_mean": None}
+        more = {"protocol": "base2new", "mode": "eval", "joint": joint}
+        run = answered(trainer, "all", 1, [True] * right + [False] * (80 - right), **more)
+        rows = (run / "predictions.csv").read_text().splitlines()
+        rows += [f"new{n}.png,1,1,0.5,0 1" for n in range(20)]  # class b is new
+        (run / "predictions.csv").write_text("\n".join(rows))
+    out = show("compare", "CoOp", "RESTORE_m", three)[1]
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("base of all ")]
+    assert row[3:6] == ["50.0", "87.5", "+37.5"] and max(map(len, out.splitlines())) <= 80
 
 
 def test_compare_needs_two_that_are_there(three, show, put):
