@@ -43,15 +43,16 @@ class KeysLayer(nn.Module):
 
 
 class CacheHead(SelectedHead, kind="cache"):
-    """100 cos(x, t) + alpha * sum over entries of exp(-beta (1 - n(x) key)) in the column of the entry's class.
+    """scale * cos(x, t) + alpha * sum over entries of exp(-beta (1 - n(x) key)) in the column of the entry's class.
 
-    The 100 is a literal in the reference. Keys are not normalised again once they have learned. A class that was not
-    trained on has no entries and is told by its text alone.
+    The scale is a literal 100 in the reference. Keys are not normalised again once they have learned. A class that was
+    not trained on has no entries and is told by its text alone.
 
     Args:
         entries: N, of the cache.
         features: D.
         classes: K, trained on.
+        scale: of the cosine to the text features.
         alpha, beta: weight of the cache, and how sharply it decides, before they are chosen.
     """
 
@@ -59,9 +60,11 @@ class CacheHead(SelectedHead, kind="cache"):
     alpha: Tensor
     beta: Tensor
 
-    def __init__(self, entries: int, features: int, classes: int, alpha: float = 1.0, beta: float = 1.0) -> None:
+    def __init__(
+        self, entries: int, features: int, classes: int, scale: float = 100.0, alpha: float = 1.0, beta: float = 1.0
+    ) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.scale = classes, scale
         self.adapter = KeysLayer(entries, features, learned=False)
         self.register_buffer("labels", torch.zeros(entries))
         self.register_buffer("alpha", torch.tensor(float(alpha)))
@@ -69,7 +72,7 @@ class CacheHead(SelectedHead, kind="cache"):
 
     def settings(self) -> dict[str, Any]:
         entries, features = self.adapter.weight.shape
-        return {"entries": entries, "features": features, "classes": self.classes}
+        return {"entries": entries, "features": features, "classes": self.classes, "scale": self.scale}
 
     def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         entries = shapes.get("adapter.weight", (0,))[0]
@@ -91,7 +94,7 @@ class CacheHead(SelectedHead, kind="cache"):
     def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
         """(B, K) logits."""
         image = F.normalize(features.image, dim=-1).to(self.adapter.weight.dtype)
-        logits = 100.0 * image @ F.normalize(features.text, dim=-1).to(image.dtype).t()
+        logits = self.scale * image @ F.normalize(features.text, dim=-1).to(image.dtype).t()
         votes = self.votes(self.affinity(image), self.beta)
         own = votes.index_select(1, classes.rows.clamp_min(0))
         return logits + self.alpha * torch.where(classes.rows >= 0, own, 0)

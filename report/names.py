@@ -31,7 +31,11 @@ METHODS = {
     "ZeroshotCLIP": "zero-shot CLIP",
     "ZeroshotCLIP2": "zero-shot CLIP, ensemble",
     **{name: name for name in ("CoOp", "CoCoOp", "ProGrad", "KgCoOp", "LPT", "VPT", "IVLP", "MaPLe", "PromptSRC")},
-    **{name: name for name in ("RESTORE_m", "RESTORE_p")},
+    **{name: name for name in ("TCP", "MMA", "MMRL", "CoPrompt")},
+    **{"CLIP_LoRA": "CLIP-LoRA", "TwoStage": "2SFS", "CLIP_Adapter": "CLIP-Adapter", "TaskRes": "TaskRes"},
+    **{"TipAdapter": "Tip-Adapter", "TipAdapter_F": "Tip-Adapter-F", "LPpp": "LP++"},
+    **{"DePT_CoOp": "DePT (CoOp)", "DePT_MaPLe": "DePT (MaPLe)"},
+    **{"RESTORE_m": "RESTORE_m", "RESTORE_p": "RESTORE_p", "DePT_RESTORE_m": "DePT (RESTORE_m)"},
 }
 """Registered trainer to its name in tables, in the order of their rows."""
 

@@ -10,7 +10,7 @@ from promptclip.learner import CROSS_ENTROPY, CosineHead, PromptLearner
 from promptclip.low_rank import LowRankDeltas
 from promptclip.prompts import blocks, text_width, vision_width
 from promptclip.trained_prompts import TrainedPrompts
-from trainers.method import PREC, Method, Option, Options, Setup, register
+from trainers.method import LOGIT_SCALE, PREC, Method, Option, Options, Setup, register
 
 OPTIONS = {
     "RANK": Option(2, "rank of a delta", low=1),
@@ -25,6 +25,7 @@ OPTIONS = {
     "PARAMS": Option("qkv", "which projections have deltas", ("q", "k", "v", "qk", "qv", "kv", "qkv")),
     "ENCODER": Option("both", "which towers", ("both", "text", "vision")),
     "TEMPLATE": Option("a photo of a {}.", "of the class texts, the same for every data set", decides_test=True),
+    "LOGIT_SCALE": LOGIT_SCALE,
     "PREC": PREC,
 }
 
@@ -49,7 +50,7 @@ def build(setup: Setup) -> PromptLearner:
         options.PARAMS,
     )
     return PromptLearner(
-        TrainedPrompts(template=options.TEMPLATE), CROSS_ENTROPY, changes=deltas, head=CosineHead(100.0)
+        TrainedPrompts(template=options.TEMPLATE), CROSS_ENTROPY, changes=deltas, head=CosineHead(setup.logit_scale())
     )
 
 

@@ -66,6 +66,14 @@ class Option:
 PREC = Option("fp16", "precision of the frozen CLIP; fp16 and amp need CUDA, else fp32 is computed", choices=PRECISIONS)
 
 
+LOGIT_SCALE = Option(
+    100.0,
+    "of the cosine: 100, as the reference writes; 0: CLIP's own logit scale",
+    low=0,
+    decides_test=True,
+)
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a method is built from.
@@ -85,6 +93,10 @@ class Setup:
     dataset: str
     template: str
     epochs: int
+
+    def logit_scale(self) -> float:
+        """What a method that has LOGIT_SCALE multiplies cosines with."""
+        return float(self.options.LOGIT_SCALE) or self.clip.model.logit_scale.exp().item()
 
     def dataset_template(self, table: str = "dataset") -> str:
         """The data set's template; see `trainers.templates.dataset_template`."""

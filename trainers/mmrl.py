@@ -15,7 +15,7 @@ from promptclip.learner import Loss, Output, PromptLearner
 from promptclip.model import PromptedCLIP
 from promptclip.prompts import blocks, text_width, vision_width
 from promptclip.trained_prompts import TrainedPrompts
-from trainers.method import PREC, Method, Option, Options, Setup, register, within_backbone
+from trainers.method import LOGIT_SCALE, PREC, Method, Option, Options, Setup, register, within_backbone
 
 WEIGHTS = {
     "StanfordCars": 7.0,
@@ -39,6 +39,7 @@ OPTIONS = {
     "FIRST_LAYER": Option(6, "first block with representation tokens, from 1; all above have them", low=2),
     "REP_DIM": Option(0, "width of a representation token; 0: 512, for EuroSAT 2048", low=0),
     "N_REP_TOKENS": Option(5, "representation tokens", low=1),
+    "LOGIT_SCALE": LOGIT_SCALE,
     "PREC": PREC,
 }
 
@@ -79,7 +80,7 @@ def build(setup: Setup) -> PromptLearner:
     dim = options.REP_DIM or (2048 if setup.dataset == "EuroSAT" else 512)
     layers = range(options.FIRST_LAYER, min(blocks(model)) + 1)
     tokens = RepresentationTokens(text_width(model), vision_width(model), options.N_REP_TOKENS, dim, layers)
-    head = RepresentationHead(vision_width(model), model.text_projection.shape[1], options.ALPHA)
+    head = RepresentationHead(vision_width(model), model.text_projection.shape[1], options.ALPHA, setup.logit_scale())
 
     def ce(output: Output, labels: Tensor) -> Tensor:
         """Cross-entropy by the class token."""

@@ -18,7 +18,7 @@ from promptclip.class_texts import TemplateTexts
 from promptclip.learner import PromptLearner
 from promptclip.prompts import PromptModule
 from trainers.cached_features import SPLITS, CachedFeatures, Labelled, accuracy
-from trainers.method import PREC, Method, Option, Options, Setup, register
+from trainers.method import LOGIT_SCALE, PREC, Method, Option, Options, Setup, register
 from trainers.templates import tables
 
 # alpha to start from, and how far the search of beta and alpha goes, by data set; elsewhere those of ImageNet
@@ -44,6 +44,7 @@ OPTIONS = {
     "BETA": Option(BETA, "sharpness of the cache at the start", above=0),
     "SELECT_ON": SELECT_ON,
     "SEARCH": Option(True, "choose alpha and beta on a grid", ignored=lambda options: _unselected(options)),
+    "LOGIT_SCALE": LOGIT_SCALE,
     "PREC": PREC,
 }
 
@@ -73,7 +74,7 @@ def search(head: CacheHead, found: Labelled, text: Tensor, limits: tuple[float, 
     200 values of beta from 0.1 towards limits[0], 20 of alpha towards limits[1]; the first of equals is kept.
     """
     image = F.normalize(found.features, dim=-1)
-    similarity = 100.0 * image @ F.normalize(text, dim=-1).t()
+    similarity = head.scale * image @ F.normalize(text, dim=-1).t()
     affinity, best = head.affinity(image), -1.0
     for i in range(200):
         beta = 0.1 + i * (limits[0] - 0.1) / 200
@@ -92,7 +93,7 @@ def logits(head: CacheHead, features: Tensor, text: Tensor) -> Tensor:
     """(B, K) of raw image features (B, D) for the classes trained on."""
     image = F.normalize(features, dim=-1)
     votes = head.votes(head.affinity(image), head.beta)
-    return 100.0 * image @ F.normalize(text, dim=-1).t() + head.alpha * votes
+    return head.scale * image @ F.normalize(text, dim=-1).t() + head.alpha * votes
 
 
 def learn_keys(head: CacheHead, cached: CachedFeatures, setup: Setup, chosen_on: Labelled | None) -> None:
@@ -134,7 +135,7 @@ def build_with(learns: bool) -> Callable[[Setup], PromptLearner]:
         options = setup.options
         start, *limits = PUBLISHED.get(setup.dataset, PUBLISHED["ImageNet"])
         width = setup.clip.model.text_projection.shape[1]
-        head = CacheHead(0, width, len(setup.classnames), options.ALPHA or start, options.BETA)
+        head = CacheHead(0, width, len(setup.classnames), setup.logit_scale(), options.ALPHA or start, options.BETA)
 
         def fit(cached: CachedFeatures) -> None:
             """Fill the cache, let its keys learn, choose alpha and beta."""

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Evaluate that training on base and new classes together: base2new_test_all.sh [DATASET] [SEED] [KEY VALUE ...]
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" lp_plus base2new_test_all "$@"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Cross-data-set and cross-domain transfer, a target: xd_test.sh DATASET [SEED] [KEY VALUE ...]; SOURCE is imagenet.
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" lp_plus xd_test "$@"
