@@ -84,7 +84,13 @@ def reports(first: MethodRuns, second: MethodRuns, setting: str, reasons: list[s
     for dataset in sorted({one.dataset for one in first.finished}, key=dataset_order):
         found = [one for one in comparisons(first, second, dataset, reasons) if one]
         if found:
-            yield text(found, f"{shown(dataset)}{f', {setting}' if setting else ''}", first.label, second.label)
+            where = f"{shown(dataset)}{f', {setting}' if setting else ''}"
+            chosen = [
+                name
+                for name, method in (("A", first), ("B", second))
+                if any(run.selected_on == "test" for run in method.finished if run.dataset == dataset)
+            ]
+            yield text(found, where, first.label, second.label, chosen)
 
 
 def comparisons(first: MethodRuns, second: MethodRuns, dataset: str, reasons: list[str]) -> Iterator[Comparison | None]:
@@ -127,8 +133,8 @@ def of_numbers(
     )
 
 
-def text(found: list[Comparison], where: str, first: str, second: str) -> str:
-    """Heading, table and verdict."""
+def text(found: list[Comparison], where: str, first: str, second: str, chosen: list[str]) -> str:
+    """Heading, table and verdict; `chosen` are those of A and B of which something was chosen on test images."""
     rows = [
         [
             one.title,
@@ -153,9 +159,10 @@ def text(found: list[Comparison], where: str, first: str, second: str) -> str:
     verdicts = [f"B is better than A: {'; '.join(better)}."] if better else []
     verdicts += [f"A is better than B: {'; '.join(worse)}."] if worse else []
     verdicts += [f"They cannot be told apart: {'; '.join(same)}."] if same else []
+    verdicts += [f"† Something of {name} was chosen by its accuracy on test images." for name in chosen]
     verdicts.append(
         "Interval: bootstrap over images and seeds; p: paired permutation test over images; they differ where p < 0.05 "
-        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right. Of all: base and "
-        "new classes to choose from."
+        "and the interval excludes 0. Only B, only A: images per seed that only one of them has right. Of all: all "
+        "classes to choose from."
     )
     return "\n".join([textwrap.fill(heading, WIDTH), "", table, "", *(textwrap.fill(one, WIDTH) for one in verdicts)])

@@ -56,6 +56,7 @@ def dataset_order(dataset: str) -> tuple[int, str]:
     return (list(DATASETS).index(dataset) if dataset in DATASETS else len(DATASETS), dataset)
 
 
-def method_order(trainer: str) -> tuple[int, str]:
-    """Sort key: zero-shot, the compared methods, RESTORE, then others by name."""
-    return (list(METHODS).index(trainer) if trainer in METHODS else len(METHODS), trainer)
+def method_order(trainer: str) -> tuple[int, bool, str]:
+    """Sort key: zero-shot, the compared methods, others by name, RESTORE."""
+    known, ours = list(METHODS), next(place for place, name in enumerate(METHODS) if name.startswith("RESTORE"))
+    return (known.index(trainer) if trainer in METHODS else ours, trainer in METHODS, trainer)

@@ -17,7 +17,8 @@ from runs.directory import RunDirectory, checkpoints_in
 from runs.environment import Determinism, peak_memory
 from runs.evaluation import Evaluation
 from runs.history import History
-from runs.record import base_classes, identify, impossible, is_joint, training_settings, unsupported
+from runs.possible import base_classes, impossible, unsupported
+from runs.record import identify, is_joint, training_settings
 from runs.tracking import log_run
 
 

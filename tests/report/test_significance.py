@@ -176,6 +176,12 @@ def test_compare_has_what_was_tested_on_all_classes(three, answered, show):
     assert row[3:6] == ["50.0", "87.5", "+37.5"] and max(map(len, out.splitlines())) <= 80
 
 
+def test_compare_says_what_was_chosen_on_test_images(three, answered, show):
+    answered("MaPLe", "base", 1, [True] * 78 + [False] * 22, selected_on="test")
+    assert "† Something of B was chosen" in show("compare", "CoOp", "MaPLe", three)[1]
+    assert "†" not in show("compare", "CoOp", "RESTORE_m", three)[1]
+
+
 def test_compare_needs_two_that_are_there(three, show, put):
     code, _, err = show("compare", "RESTORE", "CoOp", three)
     assert code == 2 and "did you mean 'RESTORE_m'" in err

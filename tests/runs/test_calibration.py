@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from torch.nn import functional as F
 
 from runs.calibration import adaptive_error, calibration, expected_error, greatest_error, reliability
-from runs.evaluation import Predictions
+from runs.predictions import Predictions
 
 # five images; with two bins, (0, 0.5] holds 0.3 right and 0.5 wrong, (0.5, 1] holds 0.6 wrong, 0.9 right, 1.0 right
 SURE = np.array([0.3, 0.5, 0.6, 0.9, 1.0])

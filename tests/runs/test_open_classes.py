@@ -14,8 +14,8 @@ from record_files import rows_of
 from sklearn.metrics import auc, roc_auc_score, roc_curve
 
 import train
-from runs.evaluation import Joint, Predictions
 from runs.open_classes import JointScores, base_new_curve, detection, joint_figures, ordered_right_pairs
+from runs.predictions import Joint, Predictions
 
 
 def drawn(seed, images=200, classes=6, base=3):

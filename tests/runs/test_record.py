@@ -16,7 +16,7 @@ from small_run import CLASSES, NoiseSquares
 
 from promptclip.cli import VERSION
 from runs import environment
-from runs.evaluation import COLUMNS, JOINT_COLUMNS, Predictions, relative
+from runs.predictions import COLUMNS, JOINT_COLUMNS, Predictions, relative
 from runs.record import SCHEMA, finite
 
 SHORT = ("OPTIM.MAX_EPOCH", "1")

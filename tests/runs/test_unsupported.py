@@ -6,7 +6,7 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 from runs.evaluation import inference, selected_on
-from runs.record import unsupported
+from runs.possible import unsupported
 
 REASON = "it has one row for each class it was trained on"
 
