@@ -270,8 +270,7 @@ class PromptLearner(nn.Module):
         if self.class_texts is not None:
             return self.class_texts(clip, names)
         class_prompts = self.prompts.class_prompts(names, clip.model.context_length)
-        unchanged = type(self.changes) is Changes
-        if class_prompts.n_ctx == 0 and self.shift_scale is None and unchanged:
+        if class_prompts.n_ctx == 0 and self.shift_scale is None and self.leaves_blocks:
             return clip.encode_texts(list(class_prompts.names))
         return clip.layout(class_prompts)
 
@@ -333,6 +332,11 @@ class PromptLearner(nn.Module):
         if isinstance(classes.text, Tensor) or not self.prompts.per_image:
             return None
         return max(1, TOKENS_AT_ONCE // len(classes.text.ids))
+
+    @property
+    def leaves_blocks(self) -> bool:
+        """Whether the towers' blocks are CLIP's own, so that feature shift is what prompts do."""
+        return type(self.changes) is Changes
 
     # ---- feature shift of a trained model ----------------------------------------------------------------------
 

@@ -381,10 +381,13 @@ def check_values(cfg: CfgNode) -> None:
             "was never trained on; give the method's yaml with --config-file, or add normalize."
         )
     views = cfg.DATALOADER.K_TRANSFORMS
-    if views > 1 and is_prompt_method(cfg.TRAINER.NAME):
-        raise ValueError(
-            f"DATALOADER.K_TRANSFORMS is {views}, but {cfg.TRAINER.NAME} takes one view of an image; set it to 1."
-        )
+    if is_prompt_method(cfg.TRAINER.NAME):
+        taken = getattr(getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method", None), "views", 1)
+        if views != taken:
+            raise ValueError(
+                f"DATALOADER.K_TRANSFORMS is {views}, but {cfg.TRAINER.NAME} takes {taken} view{'s' * (taken > 1)} of an "
+                f"image; set it to {taken}."
+            )
     check_method(cfg)
 
 

@@ -227,8 +227,9 @@ def tower_statistics(trainer: Any) -> TowerStatistics:
 
 
 def measures_shift(trainer: Any) -> bool:
-    """Whether the method learns something, and has the means to measure what that shifts."""
-    return hasattr(trainer, "image_shift") and bool(trainer.get_model_names())
+    """Whether the method learns something, prompts alone if anything in the towers, and can measure what that shifts."""
+    alone = getattr(getattr(trainer, "learner", None), "leaves_blocks", True)
+    return hasattr(trainer, "image_shift") and bool(trainer.get_model_names()) and alone
 
 
 def discrepancy(shift: dict[str, dict[str, list[float]]]) -> list[float]:

@@ -137,5 +137,6 @@ register(
         folder="MultiModalPromptLearner",
         learns=(*maple.LEARNS, "adapter_image", "adapter_text"),
         needs_vit=True,
+        views=2,
     )
 )

@@ -119,6 +119,7 @@ class Method:
         check: (options, backbone) -> None; raises ValueError for options that do not go together, or not with this
             backbone, before any data is read.
         unused: first names of entries that checkpoints of this method may hold without their being used.
+        views: of each training image (DATALOADER.K_TRANSFORMS); the second is the teacher's.
         recognise: (names in a checkpoint) -> options that it was certainly trained with.
     """
 
@@ -132,6 +133,7 @@ class Method:
     needs_vit: bool = False
     check: Callable[[Options, CLIP], None] = lambda options, backbone: None
     unused: tuple[str, ...] = ()
+    views: int = 1
     recognise: Callable[[Iterable[str]], dict[str, Any]] = field(default=lambda names: {})
 
     def defaults(self) -> CfgNode:
