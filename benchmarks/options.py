@@ -9,14 +9,14 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.measure import CLOCKS
-from benchmarks.setting import LISTS, METHODS
+from benchmarks.setting import LISTS, METHODS, USUAL
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Options of every benchmark."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--classes", type=int, nargs="+", default=[count for count in LISTS if count <= 500])
-    made.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    made.add_argument("--methods", nargs="+", default=list(USUAL), choices=list(METHODS))
     made.add_argument("--device", default="cpu", help="cpu or cuda")
     made.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0: as torch chooses")
     made.add_argument("--markdown", action="store_true", help="print the table as Markdown")

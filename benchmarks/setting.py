@@ -35,7 +35,15 @@ METHODS = {
     "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx",
     "RESTORE_m": "vit_b16_c2_ep10_batch4",
     "RESTORE_p": "vit_b16_c4_ep10_batch4",
+    "TCP": "vit_b16_ep50_batch32",
+    "MMA": "vit_b16_ep5_batch16",
+    "MMRL": "vit_b16_ep10_batch4",
+    "CLIP_LoRA": "vit_b16_ep160_batch32",
+    "TwoStage": "vit_b16_ep96_batch32",
+    "CoPrompt": "vit_b16_c2_ep8_batch4",
 }
+USUAL = ("MaPLe", "PromptSRC", "RESTORE_m", "RESTORE_p")
+"""Those measured unless others are asked for."""
 GEOMETRY = (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)  # ViT-B/16, as clip.model.CLIP takes it
 PATHS = ("plain", "fast", "graph")  # graph: fast, each step the replay of a CUDA graph
 

@@ -12,6 +12,7 @@ BATCH = 4  # images of a step, as the field trains
 def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]:
     """Print, list by list, times, ratios and counts of every method's step; return the rows."""
     parser = timing_parser(__doc__)
+    parser.add_argument("--batch", type=int, default=BATCH, help="images of a step")
     parser.add_argument("--slice", type=int, default=64, help="classes of the plain text pass held in memory at once")
     args = parser.parse_args(argv)
     use_device(args)
@@ -22,14 +23,14 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
         some = measure(count, few, args, model)
         print(table(some, args.markdown) + "\n", flush=True)
         rows += some
-    print(f"seconds: median of {args.clock} time, batch {BATCH}, {machine(args)}")
+    print(f"seconds: median of {args.clock} time, batch {args.batch}, {machine(args)}")
     print(f"plain text passes of more than {args.slice} classes run in slices, each with its backward pass")
     return rows
 
 
 def counts_of_few(method: str, args, model: CLIP) -> dict[int, int]:
     """Operations of a plain step of 2 and of 4 classes: it grows by the same with every class, and takes minutes."""
-    data = batch(["", ""], BATCH, model.visual.input_resolution)
+    data = batch(["", ""], args.batch, model.visual.input_resolution)
     counts = {}
     for classes in (2, 4):
         trainer = build(method, "plain", class_names(classes), model, args.device)
@@ -40,7 +41,7 @@ def counts_of_few(method: str, args, model: CLIP) -> dict[int, int]:
 def measure(count: int, few: dict[str, dict[int, int]], args, model: CLIP) -> list[dict]:
     """The rows of one list: every method and path takes its turn in each round."""
     names = class_names(count)
-    data = batch(names, BATCH, model.visual.input_resolution)
+    data = batch(names, args.batch, model.visual.input_resolution)
     steps, turns, counted, tokens = {}, {}, {}, {}
     paths = PATHS if args.device != "cpu" else PATHS[:2]
     for method in args.methods:

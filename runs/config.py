@@ -385,8 +385,8 @@ def check_values(cfg: CfgNode) -> None:
         taken = getattr(getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method", None), "views", 1)
         if views != taken:
             raise ValueError(
-                f"DATALOADER.K_TRANSFORMS is {views}, but {cfg.TRAINER.NAME} takes {taken} view{'s' * (taken > 1)} of an "
-                f"image; set it to {taken}."
+                f"DATALOADER.K_TRANSFORMS is {views}, but {cfg.TRAINER.NAME} takes {taken} of an image's "
+                f"views; set it to {taken}."
             )
     check_method(cfg)
 

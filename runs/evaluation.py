@@ -227,7 +227,7 @@ def tower_statistics(trainer: Any) -> TowerStatistics:
 
 
 def measures_shift(trainer: Any) -> bool:
-    """Whether the method learns something, prompts alone if anything in the towers, and can measure what that shifts."""
+    """Whether the method learns something, leaves the towers' blocks alone, and can measure what that shifts."""
     alone = getattr(getattr(trainer, "learner", None), "leaves_blocks", True)
     return hasattr(trainer, "image_shift") and bool(trainer.get_model_names()) and alone
 

@@ -7,8 +7,10 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 from runs.config import default_config, merge_file
+from trainers import optimisation
 
 ROOT = Path(__file__).parents[1]
+PROMPTS = ("CoOp", "CoCoOp", "KgCoOp", "ProGrad", "LPT", "VPT", "IVLP", "MaPLe", "PromptSRC")
 METHODS = sorted((ROOT / "configs" / "trainers").glob("*/*.yaml"))
 
 
@@ -24,8 +26,12 @@ def test_method_configuration(path):
     assert tuple(cfg.INPUT.SIZE) == ((64, 64) if embedded else (224, 224))
     trainer = TRAINER_REGISTRY.get(path.parent.name)
     trainer.check_options(cfg)
+    optimisation.check(cfg.OPTIM)
+    assert trainer.method.views == cfg.DATALOADER.K_TRANSFORMS
     if trainer.method.learns:
-        assert cfg.OPTIM.NAME == "sgd" and cfg.OPTIM.LR_SCHEDULER == "cosine" and cfg.OPTIM.WARMUP_EPOCH == 1
+        assert cfg.OPTIM.LR_SCHEDULER == "cosine"
+    if path.parent.name in (*PROMPTS, "RESTORE_m", "RESTORE_p"):
+        assert cfg.OPTIM.NAME == "sgd" and cfg.OPTIM.WARMUP_EPOCH == 1
 
 
 def test_every_trainer_has_configurations():

@@ -66,7 +66,7 @@ def test_the_images_would_be_read_otherwise(command, tmp_path):
         (("INPUT.NO_TRANSFORM", "True"), r"NO_TRANSFORM is True, .*; set it False"),
         (("INPUT.GB_K", "4"), r"GB_K is 4; the size of a blur is odd"),
         (("INPUT.TRANSFORMS", "('random_flip',)"), r"INPUT.TRANSFORMS is .*without normalize.*--config-file"),
-        (("DATALOADER.K_TRANSFORMS", "2"), r"K_TRANSFORMS is 2, but RESTORE_p takes one view"),
+        (("DATALOADER.K_TRANSFORMS", "2"), r"K_TRANSFORMS is 2, but RESTORE_p takes 1 of an image"),
         (("MODEL.CHECKPOINTING", "maybe"), r"choice of MODEL.CHECKPOINTING 'maybe'.* known are auto, off, on"),
         (("OPTIM.GAMMA", "-1.0"), r"OPTIM.GAMMA is -1.0; allowed is 0 to 1"),
         (("OPTIM.STEPSIZE", "('a',)"), r"OPTIM.STEPSIZE is \('a',\); allowed"),
