@@ -143,7 +143,8 @@ def _without_files(name: str, model: CLIP, names: list[str]) -> type[PromptTrain
 
         def build_data_loader(self) -> None:
             self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names, num_classes=len(names)))
-            self.train_loader_x = self.train_loader_u = self.val_loader = self.test_loader = None
+            self.train_loader_u = self.val_loader = self.test_loader = None
+            self.train_loader_x = [None, None]  # an epoch of two steps, for schedules
             self.num_classes, self.lab2cname = len(names), dict(enumerate(names))
 
     return Trainer

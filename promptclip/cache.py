@@ -106,7 +106,8 @@ class CacheHead(SelectedHead, kind="cache"):
 
 
 class LinearTextHead(SelectedHead, kind="linear_text"):
-    """n(x) W^T + b + a * (n(x) t), a weight `a` a class, for classes trained on; for others n(x) t alone.
+    """n(x) W^T + b + a * (n(x) t), a weight `a` a class, for classes trained on; where one is new, all are
+    told as zero-shot CLIP tells them.
 
     Args:
         classes: K, trained on.
@@ -132,7 +133,7 @@ class LinearTextHead(SelectedHead, kind="linear_text"):
         image = F.normalize(features.image, dim=-1).to(self.alpha.dtype)
         similarity = image @ F.normalize(features.text, dim=-1).to(image.dtype).t()
         if not classes.all_trained:
-            return similarity
+            return logit_scale.exp() * similarity  # zero-shot CLIP
         rows = classes.rows
         linear = F.linear(image, self.classifier.weight[rows], self.classifier.bias[rows])
         return linear + self.alpha[:, rows] * similarity

@@ -50,7 +50,7 @@ def write_classifier(trainer: Any, cfg: CfgNode, directory: Path, record: dict[s
         preprocessing=preprocessing(cfg),
         classes=tuple(trainer.classnames),
         trained_on=trainer.learner.trained_on,
-        new_classes=getattr(method, "new_classes", "") or next(iter(own), ""),
+        new_classes=method.new_classes or next(iter(own), ""),
         options=nested(trainer.options),
         inference=trainer.learner.head.inference(trainer.classes),
         training=training(record),

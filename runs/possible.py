@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 
 from runs.config import data_label
 from runs.record import read_record, training_data
+from trainers.method import Method
 
 
 def base_classes(classnames: list[str], checkpoint: dict[str, Any] | None) -> int:
@@ -37,7 +38,7 @@ def impossible(cfg: CfgNode, mode: str, training: dict[str, Any]) -> str:
         training: the flattened configuration of the training behind the checkpoint, {} where none is known.
     """
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method", None)
-    reason, subset = getattr(method, "new_classes", ""), cfg.DATASET.SUBSAMPLE_CLASSES
+    reason, subset = method.new_classes if isinstance(method, Method) else "", cfg.DATASET.SUBSAMPLE_CLASSES
     if not reason or mode != "eval":
         return ""
     if not training:

@@ -119,6 +119,7 @@ class Method:
         check: (options, backbone) -> None; raises ValueError for options that do not go together, or not with this
             backbone, before any data is read.
         unused: first names of entries that checkpoints of this method may hold without their being used.
+        new_classes: why it tells no classes but those it was trained on; "" where it does.
         views: of each training image (DATALOADER.K_TRANSFORMS); the second is the teacher's.
         recognise: (names in a checkpoint) -> options that it was certainly trained with.
     """
@@ -133,6 +134,7 @@ class Method:
     needs_vit: bool = False
     check: Callable[[Options, CLIP], None] = lambda options, backbone: None
     unused: tuple[str, ...] = ()
+    new_classes: str = ""
     views: int = 1
     recognise: Callable[[Iterable[str]], dict[str, Any]] = field(default=lambda names: {})
 

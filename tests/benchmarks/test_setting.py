@@ -4,13 +4,13 @@ import pytest
 import torch
 from small_clip import clip_model, in_double
 
-from benchmarks.setting import LISTS, METHODS, PATHS, batch, build, class_names
+from benchmarks.setting import LISTS, PATHS, USUAL, batch, build, class_names
 from promptclip import ClassPrompts
 
 NAMES = ["cat", "boeing 737-200", "2000 AM General Hummer SUV", "forest", "sea or lake"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", USUAL)
 def test_both_paths_take_the_same_step(method):
     data = batch(NAMES, 4, 32)
     model = clip_model("tiny12")
@@ -27,7 +27,7 @@ def test_both_paths_take_the_same_step(method):
         assert (fast_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, name
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", USUAL)
 def test_logits_losses_and_gradients_agree_in_double_precision(method):
     data = batch(NAMES, 4, 32)
     results = []
