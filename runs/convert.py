@@ -74,6 +74,9 @@ COUNTERPARTS = {
     "PromptSRC": ("promptsrc", "ivlp"),
     "RESTORE_m": ("restore_m",),
     "RESTORE_p": (),
+    # the references of these have names of their own that nothing here writes
+    **dict.fromkeys(("TCP", "MMA", "MMRL", "CLIP_LoRA", "TwoStage", "CoPrompt", "DePT_CoOp", "DePT_MaPLe"), ()),
+    **dict.fromkeys(("DePT_RESTORE_m", "CLIP_Adapter", "TaskRes", "TipAdapter", "TipAdapter_F", "LPpp"), ()),
 }
 TEMPLATE = "a photo of a"
 """The words that some references have in their code, whatever their configuration says."""
