@@ -150,6 +150,11 @@ class PlainCLIP(PromptedCLIP):
         """Nothing is laid out."""
         return classes
 
+    @torch.no_grad()
+    def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:
+        """Features (N, D) of plain texts."""
+        return self.encode_text(ClassPrompts.from_texts(texts, self.model.context_length)).features
+
     def encode_image(
         self,
         images: Tensor,

@@ -1,6 +1,6 @@
 """An evaluation that a method cannot make ends with a record that says so, before anything is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 from dassl.engine import TRAINER_REGISTRY
@@ -11,22 +11,11 @@ from runs.possible import unsupported
 REASON = "it has one row for each class it was trained on"
 
 
-@dataclass(frozen=True)
-class Limited:
-    """A method as registered, with the reason why new class names are impossible."""
-
-    method: object
-    new_classes: str = REASON
-
-    def __getattr__(self, name):
-        return getattr(self.method, name)
-
-
 @pytest.fixture
 def limited(monkeypatch):
     """RESTORE_p, if it could not take new class names."""
     trainer = TRAINER_REGISTRY.get("RESTORE_p")
-    monkeypatch.setattr(trainer, "method", Limited(trainer.method))
+    monkeypatch.setattr(trainer, "method", replace(trainer.method, new_classes=REASON))
 
 
 def test_the_record_of_what_cannot_be(perform, limited, tmp_path):
