@@ -84,7 +84,7 @@ class MultiModalAdapters(Changes, kind="multimodal_adapters"):
 
         def adapter(u: Tensor) -> Tensor:
             u = u.to(tower.up.weight.dtype)
-            if not self.rescaled:
+            if not (self.rescaled and torch.is_grad_enabled()):
                 return self.scale * tower.up(shared(tower.down(u)))
             inner = tower.up(shared(tower.down(Rescaled.apply(u, 1.0, self.scale))))
             return Rescaled.apply(inner, self.scale, 1.0)

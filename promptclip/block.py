@@ -140,6 +140,12 @@ def finish_changed(
     return out if change.adapter is None else out + change.adapter(normed).to(out.dtype)
 
 
+def perceptron(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden layer before its activation, scaled by SLOPE, and output of CLIP's two-layer perceptron."""
+    hidden = torch.addmm(b1, x, w1.t(), alpha=SLOPE, beta=SLOPE)
+    return hidden, torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / SLOPE)
+
+
 class FrozenMLP(torch.autograd.Function):
     """CLIP's two-layer perceptron with frozen weights: one tensor kept for the backward pass, not four.
 
@@ -149,9 +155,9 @@ class FrozenMLP(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-        hidden = torch.addmm(b1, x, w1.t(), alpha=SLOPE, beta=SLOPE)
+        hidden, out = perceptron(x, w1, b1, w2, b2)
         ctx.save_for_backward(hidden, w1, w2)
-        return torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / SLOPE)
+        return out
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -172,7 +178,10 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     if torch.is_autocast_enabled(x.device.type):
         kind = torch.get_autocast_dtype(x.device.type)
         x, *weights = (tensor.to(kind) for tensor in (x, *weights))
-    return FrozenMLP.apply(x.flatten(0, -2), *weights).view(x.shape)
+    rows = x.flatten(0, -2)
+    if not torch.is_grad_enabled():  # plain operations, which exporters can read
+        return perceptron(rows, *weights)[1].view(x.shape)
+    return FrozenMLP.apply(rows, *weights).view(x.shape)
 
 
 # ---- memory for time ---------------------------------------------------------------------------------------------

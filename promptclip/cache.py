@@ -89,7 +89,7 @@ class CacheHead(SelectedHead, kind="cache"):
     def votes(self, affinity: Tensor, beta: Tensor | float) -> Tensor:
         """(B, K) sums over the entries of each of the K classes trained on, of affinities (B, N)."""
         strength = (-beta * (1 - affinity)).exp()
-        return strength.new_zeros(len(strength), self.classes).index_add(1, self.labels.long(), strength)
+        return strength.new_zeros(strength.shape[0], self.classes).index_add(1, self.labels.long(), strength)
 
     def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
         """(B, K) logits."""

@@ -61,7 +61,7 @@ def block_by_block(changes: Sequence[BlockChange | None], blocks: int, tower: st
 
 def after_first(x: Tensor, tokens: Tensor, replaced: int) -> Tensor:
     """x (G, N, W) with `tokens` (n, W) behind its first token, over the `replaced` ones that stand there."""
-    tokens = tokens.to(x.dtype).expand(len(x), -1, -1)
+    tokens = tokens.to(x.dtype).expand(x.shape[0], -1, -1)
     return torch.cat([x[:, :1], tokens, x[:, 1 + replaced :]], dim=1)
 
 

@@ -101,11 +101,13 @@ class ClassRowsHead(Head, kind="class_rows"):
 
     def forward(self, features: Features, classes: Classes, logit_scale: Tensor) -> Tensor:
         """(B, K) logits."""
-        if not self.learned:
+        if self.training and not self.learned:  # so that the rows get no gradient yet
             return cosine_logits(features.image, features.text, logit_scale)
         rows = classes.rows
         chosen = self.classifier.index_select(0, rows.clamp_min(0))
-        text = torch.where((rows >= 0)[:, None], F.normalize(chosen, dim=-1), F.normalize(features.text, dim=-1))
+        text = torch.where(
+            ((rows >= 0) & (self.learned > 0))[:, None], F.normalize(chosen, dim=-1), F.normalize(features.text, dim=-1)
+        )
         return cosine_logits(features.image, text.to(features.image.dtype), logit_scale)
 
     def inference(self, classes: Classes) -> str:

@@ -123,7 +123,7 @@ class VisionTower:
         """Class token, patches and shallow prompts, and the number of tokens that are not prompts."""
         visual = self.visual
         patches = visual.conv1(images).flatten(2).transpose(1, 2)  # (B, N - 1, W)
-        start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        start = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([start, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
         tokens = x.shape[1]
         if prompt is not None:
@@ -140,7 +140,7 @@ def _block(
     unprompted pass.
     """
     prompts = torch.arange(tokens, x.shape[1], device=x.device)
-    qkv = project_first(block, x, prompts) if first else project(block, x)
+    qkv = project_first(block, x, prompts) if first and tokens < x.shape[1] else project(block, x)
     if not shift or tokens == x.shape[1]:
         out = finish(block, x, attend(*qkv.unbind(2)))
         return out, out.new_zeros(len(out)) if shift else None
@@ -174,4 +174,4 @@ def _changed_last_block(block: ResidualAttentionBlock, x: Tensor, first: int, ch
 
 def _for_each_image(prompt: Tensor, x: Tensor) -> Tensor:
     """(n, width) prompt for each image of x (B, N, W)."""
-    return prompt.to(x.dtype).expand(len(x), -1, -1)
+    return prompt.to(x.dtype).expand(x.shape[0], -1, -1)
