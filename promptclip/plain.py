@@ -10,7 +10,7 @@ from torch import Tensor
 from promptclip.changes import UNCHANGED, BlockChange, after_first
 from promptclip.class_prompts import ClassPrompts
 from promptclip.model import PromptedCLIP
-from promptclip.shift import Encoded, FeatureShift
+from promptclip.shift import Encoded, FeatureShift, square_sum
 
 
 def padded(classes: ClassPrompts, context_length: int = 77) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ def run_changed(block: ResidualAttentionBlock, x: Tensor, change: BlockChange, c
 
 def norm(shift: Tensor, seen: Tensor | None = None) -> Tensor:
     """(N,) Frobenius norm of a shift (N, L, W), at the positions that are `seen` (N, L)."""
-    squares = shift.square().sum(-1)
+    squares = square_sum(shift, -1)
     squares = squares if seen is None else squares * seen
     return squares.sum(-1).clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
 
@@ -165,7 +165,7 @@ class PlainCLIP(PromptedCLIP):
         """Features (B, D) of images (B, 3, H, W)."""
         features, norms, put_in = vision(self.model, images, prompts, shift, changes)
         tokens = self.model.visual.positional_embedding.numel()
-        entries = features.new_full((len(images),), tokens)
+        entries = torch.full((len(images),), tokens, device=features.device)  # more than half precision counts to
         return Encoded(features, None if norms is None else FeatureShift(norms, entries), put_in)
 
     def encode_text(  # type: ignore[override]
@@ -192,7 +192,7 @@ class PlainCLIP(PromptedCLIP):
             return Encoded(features)
         width = self.model.positional_embedding.shape[1]
         entries = [width * sum(index < 0 for index in row) for row in layout.context]
-        return Encoded(features, FeatureShift(torch.cat(shifts, 1), features.new_tensor(entries)))
+        return Encoded(features, FeatureShift(torch.cat(shifts, 1), torch.tensor(entries, device=features.device)))
 
 
 def _slices(classes: ClassPrompts, size: int) -> list[ClassPrompts]:

@@ -12,12 +12,12 @@ from trainers.templates import DEFAULT, dataset_template, tables
 IMAGES = torch.from_numpy(recipe.images(32)[0])
 
 
-def build(name, backbone, folder, size=32, images=IMAGES, epochs=3, dataset="OxfordPets", **options):
+def build(name, backbone, folder, size=32, images=IMAGES, epochs=3, dataset="OxfordPets", extra=(), **options):
     from dassl.engine import TRAINER_REGISTRY
 
     node = TRAINER_REGISTRY.get(name).method.node
     opts = [item for key, value in options.items() for item in (f"TRAINER.{node}.{key}", value)]
-    cfg = configuration(name, backbone, size, folder, opts, epochs, dataset)
+    cfg = configuration(name, backbone, size, folder, [*opts, *extra], epochs, dataset)
     return make(cfg, NAMES, batches(images, torch.arange(len(images)) % 6))
 
 
@@ -141,9 +141,11 @@ def test_precisions_on_a_gpu(name, weights, tmp_path):
     results = []
     for precision in ("fp32", name):
         torch.manual_seed(0)
-        trainer = build("RESTORE_m", weights("tiny12"), tmp_path / precision, PREC=precision)
-        results.append(logits(trainer, IMAGES.to(trainer.device)).cpu())
+        extra = ["USE_CUDA", True]
+        trainer = build("RESTORE_m", weights("tiny12"), tmp_path / precision, extra=extra, PREC=precision)
+        assert trainer.clip.device.type == "cuda" and trainer.precision_name == precision
         trainer.train()
+        results.append(logits(trainer, IMAGES.to(trainer.device)).cpu())
     assert (results[0] - results[1]).abs().max() < 0.5
 
 
