@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,8 @@ def build(
     cfg.merge_from_list(["MODEL.CUDA_GRAPH", path == "graph", *options])
     if device == "cpu":
         cfg.TRAINER[TRAINER_REGISTRY.get(method).method.node].PREC = "fp32"
+    else:
+        model = deepcopy(model)  # its precision and its place are changed
     cfg.freeze()
     torch.manual_seed(1)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -112,6 +115,8 @@ def build(
         if path != "plain":
             trainer.plan_memory()
     if path == "plain":
+        for norm in (module for module in trainer.clip.model.modules() if isinstance(module, torch.nn.LayerNorm)):
+            norm.float()  # `clip`'s own blocks cast to float32 and back
         trainer.clip = PlainCLIP(trainer.clip.model, slice_size)
         trainer.classes = trainer.learner.classes(trainer.clip, names)
     trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2  # never the epoch's last batch

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 from clip.model import ResidualAttentionBlock
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -18,12 +18,41 @@ from promptclip.changes import UNCHANGED, BlockChange
 SLOPE = 1.702  # of CLIP's activation x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
+# ---- tokens ------------------------------------------------------------------------------------------------------
+
+
+def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """`norm` of x (..., width): in x's own type where the weights have it (the kernels add up in float32), which saves
+    the casts to and fro of `clip`'s form."""
+    if norm.weight.dtype == x.dtype:
+        return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return norm(x)
+
+
+class Replaced(torch.autograd.Function):
+    """x (G, N, W) with new (G, n, W) from place `start` on, in few kernels forward and backward."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, new: Tensor, start: int) -> Tensor:
+        ctx.places = slice(start, start + new.shape[1])
+        return torch.cat([x[:, :start], new, x[:, ctx.places.stop :]], dim=1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        new = grad[:, ctx.places]
+        if not ctx.needs_input_grad[0]:
+            return None, new, None
+        old = grad.clone()
+        old[:, ctx.places].zero_()
+        return old, new, None
+
+
 # ---- queries, keys and values ------------------------------------------------------------------------------------
 
 
 def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """Queries, keys and values of `x` (..., N, width), as one (..., N, 3, H, width / H)."""
-    return project_normed(block, block.ln_1(x), UNCHANGED)
+    return project_normed(block, layer_norm(block.ln_1, x), UNCHANGED)
 
 
 def project_normed(block: ResidualAttentionBlock, x: Tensor, change: BlockChange) -> Tensor:
@@ -34,22 +63,25 @@ def project_normed(block: ResidualAttentionBlock, x: Tensor, change: BlockChange
     return qkv.unflatten(-1, (3, attn.num_heads, -1))
 
 
-def project_first(block: ResidualAttentionBlock, x: Tensor, prompts: Tensor) -> Tensor:
+def project_first(block: ResidualAttentionBlock, x: Tensor, prompts: slice | Tensor) -> Tensor:
     """`project` at a tower's first block, where only the prompt tokens depend on what is learned.
 
     Args:
         block: the first block.
         x: (G, N, width) tokens.
-        prompts: (n,) places of the prompt tokens; all others keep nothing for the backward pass.
+        prompts: where the prompt tokens stand: a slice of the places, or (n,) of them. All others keep nothing for the
+            backward pass.
     """
     with torch.no_grad():
         constant = project(block, x)
+    if isinstance(prompts, slice):
+        return Replaced.apply(constant, project(block, x[:, prompts]).to(constant.dtype), prompts.start)
     return constant.index_copy(1, prompts, project(block, x.index_select(1, prompts)).to(constant.dtype))
 
 
 def project_queries_at(block: ResidualAttentionBlock, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Queries at few `places` (M,) alone, (G, M, H, d), and keys and values of all x (G, N, width), (G, N, 2, H, d)."""
-    x = block.ln_1(x)
+    x = layer_norm(block.ln_1, x)
     return project_normed_at(block, x, x.index_select(1, places), UNCHANGED)
 
 
@@ -128,7 +160,7 @@ def attend_with_and_without(qkv: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
 def finish(block: ResidualAttentionBlock, x: Tensor, attended: Tensor) -> Tensor:
     """The block's output at tokens whose input is `x` and whose attention result is `attended`, both (..., width)."""
     x = x + block.attn.out_proj(attended)
-    return x + frozen_mlp(block, block.ln_2(x))
+    return x + frozen_mlp(block, layer_norm(block.ln_2, x))
 
 
 def finish_changed(
@@ -136,7 +168,7 @@ def finish_changed(
 ) -> Tensor:
     """`finish` of a changed block; `normed` is what `ln_1` made of x."""
     h = x + block.attn.out_proj(attended)
-    out = h + frozen_mlp(block, (change.ln_2 or block.ln_2)(h))
+    out = h + frozen_mlp(block, change.ln_2(h) if change.ln_2 else layer_norm(block.ln_2, h))
     return out if change.adapter is None else out + change.adapter(normed).to(out.dtype)
 
 
@@ -175,10 +207,7 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     weights = [first.weight, first.bias, second.weight, second.bias]
     if any(weight.requires_grad for weight in weights):
         raise ValueError("The towers train prompts of a frozen CLIP: call requires_grad_(False) on the model first.")
-    if torch.is_autocast_enabled(x.device.type):
-        kind = torch.get_autocast_dtype(x.device.type)
-        x, *weights = (tensor.to(kind) for tensor in (x, *weights))
-    rows = x.flatten(0, -2)
+    rows = x.to(first.weight.dtype).flatten(0, -2)  # under autocast the blocks' weights are in its type (`Precision`)
     if not torch.is_grad_enabled():  # plain operations, which exporters can read
         return perceptron(rows, *weights)[1].view(x.shape)
     return FrozenMLP.apply(rows, *weights).view(x.shape)

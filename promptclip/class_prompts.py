@@ -16,6 +16,8 @@ import torch
 from clip.simple_tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from promptclip.rows import Rows, rows_of
+
 POSITIONS = ("end", "middle", "front")
 
 
@@ -188,6 +190,8 @@ class Layout:
         prefix: P.
         n_ctx: number of learned context vectors.
         class_specific: the context differs per class.
+        start: where the learned context vectors stand, one behind the other, if the prefix has all of them; else -1.
+        rows, unprompted_rows: how attention on an accelerator has them, with and without prompt tokens; else None.
     """
 
     ids: Tensor
@@ -204,12 +208,31 @@ class Layout:
     prefix: int
     n_ctx: int
     class_specific: bool
+    start: int = -1
+    rows: Rows | None = None
+    unprompted_rows: Rows | None = None
+
+    @property
+    def places(self) -> int:
+        """Places that attention computes: more than there are tokens where it takes rows."""
+        return len(self.ids) if self.rows is None else self.rows.classes * self.rows.length
 
     def to(self, device: torch.device) -> "Layout":
         """The same layout on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        kinds = (Tensor, Rows)
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), kinds)}
         moved = {name: tensor.to(device) for name, tensor in tensors.items()}
         return replace(self, **moved, groups=tuple(group.to(device) for group in self.groups))
+
+
+def in_rows(layout: Layout) -> Layout:
+    """The layout with rows for an accelerator's attention."""
+    lengths = torch.tensor([group.length for group in layout.groups for _ in range(group.classes)])
+    context, rank = layout.context.cpu(), layout.rank.cpu()
+    rows = rows_of(layout.prefix, lengths, rank, torch.ones(len(context), dtype=torch.bool))
+    unprompted = rows_of(layout.prefix, lengths, rank, context < 0) if (context >= 0).any() else rows
+    device = layout.ids.device
+    return replace(layout, rows=rows.to(device), unprompted_rows=unprompted.to(device))
 
 
 def lay_out(prompts: ClassPrompts) -> Layout:
@@ -235,7 +258,14 @@ def lay_out(prompts: ClassPrompts) -> Layout:
         prefix=cut,
         n_ctx=prompts.n_ctx,
         class_specific=prompts.class_specific,
+        start=_start(context[:cut].tolist(), prompts.n_ctx),
     )
+
+
+def _start(prefix: list[int], n_ctx: int) -> int:
+    """`Layout.start` of the prefix's context indices."""
+    start = prefix.index(0) if 0 in prefix else -1
+    return start if start >= 0 and prefix[start : start + n_ctx] == list(range(n_ctx)) else -1
 
 
 def _group(prompts: ClassPrompts, members: list[int], cut: int) -> Group:

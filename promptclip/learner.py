@@ -16,7 +16,7 @@ from promptclip.class_prompts import Layout
 from promptclip.model import PromptedCLIP
 from promptclip.parts import Part, names_of_training
 from promptclip.prompts import PromptModule, Prompts
-from promptclip.shift import Encoded, FeatureShift, ShiftScale
+from promptclip.shift import Encoded, FeatureShift, ShiftScale, at_least_single
 
 TOKENS_AT_ONCE = 65_536  # text tokens of one evaluation pass of contexts per image, which bounds its memory
 SHIFT_IMAGES = 8  # images whose contexts the shift is measured on, where each takes a text pass of its own
@@ -117,11 +117,6 @@ def cosine_logits(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
     cosine = image @ text.t() if text.dim() == 2 else (text @ image.unsqueeze(-1)).squeeze(-1)
     return logit_scale.exp() * cosine
-
-
-def at_least_single(x: Tensor) -> Tensor:
-    """`x` in single precision, or in double where it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def cross_entropy(output: Output, labels: Tensor) -> Tensor:

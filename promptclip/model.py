@@ -1,16 +1,17 @@
 """The frozen CLIP that every method prompts: both towers, the precision it runs in, and the memory a step takes."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from clip.model import CLIP, convert_weights
+from clip.model import CLIP, ResidualAttentionBlock, convert_weights
 from torch import Tensor
 
 from promptclip.changes import BlockChange
-from promptclip.class_prompts import ClassPrompts, Layout, lay_out
+from promptclip.class_prompts import ClassPrompts, Layout, in_rows, lay_out
 from promptclip.prompts import blocks
-from promptclip.shift import Encoded
+from promptclip.shift import Encoded, at_least_single
 from promptclip.text import TextTower
 from promptclip.vision import VisionTower
 
@@ -20,6 +21,7 @@ SHARE = 0.8  # of the free memory that activations may take before "auto" gives 
 # Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
 # copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
 WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
+WIDTHS_OF_ATTENTION = 4  # queries, keys, values, result
 
 
 class PromptedCLIP:
@@ -27,10 +29,15 @@ class PromptedCLIP:
 
     Args:
         model: a CLIP from `load_clip`, on the device and in the precision it shall run in.
+        in_rows: have attention take class prompts as rows of one length (`rows.py`); None: anywhere but on a CPU,
+            where padding costs more than kernels do.
+        autocast: the type that `Precision` keeps the blocks' matrices in, if that is not the other weights'.
     """
 
-    def __init__(self, model: CLIP) -> None:
+    def __init__(self, model: CLIP, in_rows: bool | None = None, autocast: torch.dtype | None = None) -> None:
         self.model = model
+        self.in_rows = in_rows
+        self.autocast = autocast
         self.text = TextTower(model)
         self.vision = VisionTower(model)
 
@@ -41,7 +48,12 @@ class PromptedCLIP:
 
     def layout(self, classes: ClassPrompts) -> Layout:
         """`classes` packed for `encode_text`, on the weights' device; make it once and keep it."""
-        return lay_out(classes).to(self.device)
+        layout = lay_out(classes)
+        rows = self.device.type != "cpu" if self.in_rows is None else self.in_rows
+        return (in_rows(layout) if rows else layout).to(self.device)
+
+    def _autocast(self) -> AbstractContextManager:
+        return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
 
     def set_checkpointing(self, on: bool) -> None:
         """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
@@ -60,8 +72,10 @@ class PromptedCLIP:
         model, total = self.model, 0
         itemsize = model.visual.conv1.weight.element_size()
         if layout is not None and layout.n_ctx:
-            width = model.ln_final.weight.shape[0]
-            total += kept_bytes("text", passes * len(layout.ids), width, blocks(model)[0], itemsize, shift)
+            width, depth = model.ln_final.weight.shape[0], blocks(model)[0]
+            total += kept_bytes("text", passes * len(layout.ids), width, depth, itemsize, shift)
+            padding = passes * (layout.places - len(layout.ids)) * (1 + shift)  # in attention alone
+            total += padding * width * depth * itemsize * WIDTHS_OF_ATTENTION
         if vision_prompts:
             tokens, width = model.visual.positional_embedding.shape
             total += kept_bytes("vision", images * (tokens + vision_prompts), width, blocks(model)[1], itemsize, shift)
@@ -74,8 +88,9 @@ class PromptedCLIP:
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
     ) -> Encoded:
-        """Features (B, D) of images (B, 3, H, W); see `VisionTower`."""
-        return self.vision(images, prompts, shift, changes)
+        """Features (B, D) of images (B, 3, H, W), at least in single precision; see `VisionTower`."""
+        with self._autocast():
+            return _at_least_single(self.vision(images, prompts, shift, changes))
 
     def encode_text(
         self,
@@ -84,15 +99,21 @@ class PromptedCLIP:
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
     ) -> Encoded:
-        """Features (K, D) of K class prompts; see `TextTower`."""
-        return self.text(layout, prompts, shift, changes)
+        """Features (K, D) of K class prompts, at least in single precision; see `TextTower`."""
+        with self._autocast():
+            return _at_least_single(self.text(layout, prompts, shift, changes))
 
     @torch.no_grad()
     def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:
-        """Features (N, D) of plain texts, without prompts and without gradient."""
+        """Features (N, D) of plain texts, without prompts and without gradient, at least in single precision."""
         length = self.model.context_length
-        chunks = (texts[i : i + batch] for i in range(0, len(texts), batch))
-        return torch.cat([self.text(self.layout(ClassPrompts.from_texts(chunk, length))).features for chunk in chunks])
+        chunks = (ClassPrompts.from_texts(texts[i : i + batch], length) for i in range(0, len(texts), batch))
+        return torch.cat([self.encode_text(self.layout(chunk)).features for chunk in chunks])
+
+
+def _at_least_single(seen: Encoded) -> Encoded:
+    """What a tower gives with features in which corrections and heads can compute."""
+    return seen._replace(features=at_least_single(seen.features))
 
 
 def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:
@@ -129,8 +150,8 @@ def choose_checkpointing(choice: str, needed: int, free: int | None) -> tuple[bo
 
 
 class Precision:
-    """fp16: frozen CLIP in half precision (the field's default); amp: float32 weights under float16 autocast with a
-    gradient scaler; bf16: bfloat16 autocast; fp32. What is learned is always float32.
+    """fp16: frozen CLIP in half precision (the field's default); amp: float16 autocast; bf16: bfloat16 autocast;
+    fp32. What is learned is always float32.
 
     Args:
         name: one of the above. fp16 and amp need CUDA; elsewhere the run is fp32 and says so.
@@ -138,7 +159,6 @@ class Precision:
 
     Attributes:
         autocast: the type that forward passes are computed in by autocast, None without it.
-        scaler: scales the loss, None unless amp.
 
     Raises:
         ValueError: unknown name.
@@ -152,10 +172,19 @@ class Precision:
             name = "fp32"
         self.name = name
         self.autocast = {"amp": torch.float16, "bf16": torch.bfloat16}.get(name)
-        self.scaler = torch.amp.GradScaler("cuda") if name == "amp" else None
 
     def weights(self, model: CLIP) -> CLIP:
-        """The frozen CLIP as this precision keeps it."""
+        """The frozen CLIP as this precision keeps it, changed in place.
+
+        fp16 keeps the norms of the blocks in half precision too (`block.layer_norm`). Under autocast, which would cast
+        weights anew at every use, the blocks' matrices are kept in its type; all else stays in float32, so that what
+        the blocks add to does.
+        """
         if self.name == "fp16":
             convert_weights(model)
+        kind = torch.float16 if self.name == "fp16" else self.autocast
+        for block in (module for module in model.modules() if isinstance(module, ResidualAttentionBlock)):
+            for name, parameter in block.named_parameters():
+                if kind is not None and name.startswith("ln_") == (self.name == "fp16"):
+                    parameter.data = parameter.data.to(kind)
         return model

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from promptclip.class_prompts import Group, Layout
+from promptclip.class_prompts import Group, Layout, in_rows
 
 
 @lru_cache(maxsize=8)
@@ -20,7 +20,7 @@ def with_tokens_after_first(layout: Layout, n: int) -> Layout:
     device, prefix = layout.ids.device, layout.prefix + n
     masks = [_causal(group.length, prefix, device) for group in layout.groups]
     new = torch.arange(1, n + 1, device=device)
-    return replace(
+    made = replace(
         layout,
         ids=_put(layout.ids, torch.zeros_like(new)),
         context=_put(layout.context, torch.full_like(new, -1)),
@@ -32,7 +32,9 @@ def with_tokens_after_first(layout: Layout, n: int) -> Layout:
         unprompted_prefix_mask=_causal(prefix, 0, device),
         groups=tuple(Group(g.classes, g.length, m, m) for g, m in zip(layout.groups, masks, strict=True)),
         prefix=prefix,
+        start=layout.start + n if layout.start > 0 else layout.start,
     )
+    return made if layout.rows is None else in_rows(made)
 
 
 class Unshared(NamedTuple):
@@ -70,8 +72,9 @@ def unshared(layout: Layout, keep: int) -> Unshared:
         unprompted_prefix_mask=_causal(keep, 0, device),
         groups=tuple(Group(g.classes, g.length + more, m, m) for g, m in zip(layout.groups, masks, strict=True)),
         prefix=keep,
+        start=-1,
     )
-    return Unshared(made, source)
+    return Unshared(made if layout.rows is None else in_rows(made), source)
 
 
 @lru_cache(maxsize=8)

@@ -54,6 +54,11 @@ class Encoded(NamedTuple):
     tokens: Tensor | None = None
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def square_sum(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Sum of squares over `dim`, in float32 where `x` is in half precision and would overflow."""
     return (x.float() if x.dtype in (torch.float16, torch.bfloat16) else x).square().sum(dim)

@@ -1,16 +1,16 @@
 """CLIP's text tower over ragged prompts with per-block context, nothing computed after a class's end token."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
 from promptclip.block import (
-    attend,
+    Replaced,
     finish,
     finish_changed,
+    layer_norm,
     project,
     project_first,
     project_normed,
@@ -20,7 +20,9 @@ from promptclip.block import (
 )
 from promptclip.changes import BlockChange, after_first, block_by_block
 from promptclip.class_prompts import Layout
+from promptclip.grouped import Heads, attend_from_ends, attend_grouped, split_heads
 from promptclip.relaid import places_after_first, unshared, with_tokens_after_first
+from promptclip.rows import at_ends, attend_in_rows, sum_over_rows
 from promptclip.shift import Encoded, FeatureShift, SquareDistance, root
 
 
@@ -64,7 +66,7 @@ class TextTower:
         prompts = [*prompts, *[None] * (len(self.blocks) - len(prompts))]
         self._check(layout, prompts)
         x = self._embed(layout, prompts[0])  # (G, N, W)
-        norms: list[Tensor] = []
+        squares: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             prompt = prompts[number]
             if number and prompt is not None:
@@ -73,15 +75,13 @@ class TextTower:
                 x = _last_block(block, layout, x)  # (G, K, W)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
-            x, norm = run(block, layout, x, shift, first=number == 0)
-            if norm is not None:
-                norms.append(norm)
-        ends = x.index_select(1, layout.end) if shift else x
-        features = self.model.ln_final(ends) @ self.model.text_projection
-        features = features.index_select(1, layout.rank)  # (G, K, D)
+            x, square = run(block, layout, x, shift, first=number == 0)
+            if square is not None:
+                squares.append(square)
+        features = self._features(layout, _at_ends(layout, x) if shift else x)
         many = prompts[0] is not None and prompts[0].dim() == 3 and not layout.class_specific
         entries = layout.unprompted * x.shape[-1]
-        measured = FeatureShift(torch.stack(norms), entries) if shift else None
+        measured = FeatureShift(root(torch.stack(squares)).mean(1), entries) if shift else None
         return Encoded(features if many else features[0], measured)
 
     def _changed(
@@ -105,9 +105,13 @@ class TextTower:
             keeps = not (self.checkpointing and torch.is_grad_enabled())
             run = _changed_block if keeps else recomputed(_changed_block, change.random)
             x = run(block, layout, x, change)
-        features = self.model.ln_final(x) @ self.model.text_projection
-        features = features.index_select(1, layout.rank)  # (G, K, D)
+        features = self._features(layout, x)
         return Encoded(features if many else features[0])
+
+    def _features(self, layout: Layout, ends: Tensor) -> Tensor:
+        """Features (G, K, D), class by class, of what the last block made of the end tokens, `_at_ends`."""
+        features = self.model.ln_final(ends) @ self.model.text_projection
+        return features if layout.rows is not None else features.index_select(1, layout.rank)
 
     def _check(self, layout: Layout, prompts: list[Tensor | None]) -> None:
         if len(prompts) > len(self.blocks):
@@ -136,48 +140,51 @@ class TextTower:
             return x.index_add(1, places, own[None])
         context = context if context.dim() == 3 else context[None]  # (G, n, W)
         x = x.expand(len(context), -1, -1)
+        if layout.start >= 0:
+            here = x[:, layout.start : layout.start + layout.n_ctx]
+            return Replaced.apply(x, here + context, layout.start)
         return x.index_add(1, layout.prompts, context.index_select(1, layout.context[layout.prompts]))
 
 
 def _replace_prompts(layout: Layout, prompt: Tensor, x: Tensor) -> Tensor:
     """Put the prompt (n, W) at the prompt tokens' places of x (G, N, W), over what the block before made there."""
     prompt = prompt.to(x.dtype).expand(len(x), -1, -1)
+    if layout.start >= 0:
+        return Replaced.apply(x, prompt, layout.start)
     return x.index_copy(1, layout.prompts, prompt.index_select(1, layout.context[layout.prompts]))
 
 
 def _block(
     block: ResidualAttentionBlock, layout: Layout, x: Tensor, shift: bool, first: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """One block, and the norm (K,) of its shift against the same input with prompt tokens out of sight.
+    """One block, and the square (G, K) of its shift's norm against the same input with prompt tokens out of sight.
 
-    In the `first` block all other tokens are constants; so are their queries, keys and values, and all of the
-    unprompted pass.
+    In the `first` block all other tokens are constants; so are their queries, keys and values (which accelerators
+    compute all alike: the kernels saved would be fewer than those it takes), and all of the unprompted pass.
     """
-    qkv = project_first(block, x, layout.prompts) if first else project(block, x)
-    heads = _split_heads(layout, qkv)
+    places = layout.prompts if layout.start < 0 else slice(layout.start, layout.start + layout.n_ctx)
+    qkv = project_first(block, x, places) if first and layout.rows is None else project(block, x)
+    heads = _heads(layout, qkv)
     out = finish(block, x, _attend(layout, heads))
     if not shift:
         return out, None
     with torch.set_grad_enabled(torch.is_grad_enabled() and not first):
         unprompted = finish(block, x, _attend(layout, heads, unprompted=True))
-    return out, _shift_norm(layout, SquareDistance.apply(out, unprompted))
+    return out, _square_norm(layout, SquareDistance.apply(out, unprompted))
+
+
+def _at_ends(layout: Layout, x: Tensor) -> Tensor:
+    """x (G, N, W) at the end tokens, (G, K, W): in the order of the classes in rows, else as the suffixes lie."""
+    return at_ends(x, layout.rows) if layout.rows is not None else x.index_select(1, layout.end)
 
 
 def _last_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor) -> Tensor:
-    """The last block's output at the end tokens alone, (G, K, W) as the suffixes lie."""
-    q, kv = project_queries_at(block, x, layout.end)
-    return finish(block, x.index_select(1, layout.end), _attend_from_ends(layout, q, kv))
-
-
-def _attend_from_ends(layout: Layout, q: Tensor, kv: Tensor) -> Tensor:
-    """Attention of the end tokens (G, K, W): queries (G, K, H, d), keys and values of all (G, N, 2, H, d)."""
-    prefix, suffixes = _cut(layout, kv)
-    queries = q.split([group.classes for group in layout.groups], dim=1)
-    attended = [
-        attend(own.flatten(0, 1)[:, None], *_after_prefix(prefix, suffix)).view(*own.shape[:2], -1)
-        for own, suffix in zip(queries, suffixes, strict=True)  # an end token sees all before it
-    ]
-    return torch.cat(attended, dim=1)
+    """The last block's output at the end tokens alone, as `_at_ends`."""
+    if layout.rows is not None:
+        attended = attend_in_rows(project(block, x), layout.rows, ends=True)
+    else:
+        attended = attend_from_ends(layout, *project_queries_at(block, x, layout.end))
+    return finish(block, _at_ends(layout, x), attended)
 
 
 # ---- changed blocks ----------------------------------------------------------------------------------------------
@@ -206,80 +213,43 @@ def _change_tokens(layout: Layout, x: Tensor, change: BlockChange, inserted: int
 
 def _changed_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor, change: BlockChange) -> Tensor:
     """One block."""
-    normed = (change.ln_1 or block.ln_1)(x)
-    heads = _split_heads(layout, project_normed(block, normed, change))
+    normed = change.ln_1(x) if change.ln_1 else layer_norm(block.ln_1, x)
+    heads = _heads(layout, project_normed(block, normed, change))
     return finish_changed(block, x, normed, _attend(layout, heads), change)
 
 
 def _changed_last_block(block: ResidualAttentionBlock, layout: Layout, x: Tensor, change: BlockChange) -> Tensor:
-    """The last block's output at the end tokens alone, (G, K, W) as the suffixes lie."""
-    normed = (change.ln_1 or block.ln_1)(x)
-    few = normed.index_select(1, layout.end)
-    q, kv = project_normed_at(block, normed, few, change)
-    attended = _attend_from_ends(layout, q, kv)
-    return finish_changed(block, x.index_select(1, layout.end), few, attended, change)
+    """The last block's output at the end tokens alone, as `_at_ends`."""
+    normed = change.ln_1(x) if change.ln_1 else layer_norm(block.ln_1, x)
+    few = _at_ends(layout, normed)
+    if layout.rows is not None:
+        attended = attend_in_rows(project_normed(block, normed, change), layout.rows, ends=True)
+    else:
+        attended = attend_from_ends(layout, *project_normed_at(block, normed, few, change))
+    return finish_changed(block, _at_ends(layout, x), few, attended, change)
 
 
-# ---- attention ---------------------------------------------------------------------------------------------------
+# ---- attention, as the layout has it -----------------------------------------------------------------------------
 
 
-class _Heads(NamedTuple):
-    """What attention takes, H heads of width d: the prefix's queries, keys and values, each (G, P, H, d), and for each
-    group the suffixes' queries (G * K', S', H, d), and keys and values of all they may see (G * K', P + S', H, d)."""
-
-    prefix: tuple[Tensor, Tensor, Tensor]
-    suffixes: list[tuple[Tensor, Tensor, Tensor]]
+def _heads(layout: Layout, qkv: Tensor) -> Heads | Tensor:
+    """qkv (G, N, 3, H, d) for `_attend`."""
+    return qkv if layout.rows is not None else split_heads(layout, qkv)
 
 
-def _split_heads(layout: Layout, qkv: Tensor) -> _Heads:
-    """qkv (G, N, 3, H, d) for `_attend`, made once for the passes with and without prompts."""
-    q, kv = qkv.split([1, 2], dim=2)  # rather than by index, whose gradient is a tensor of zeros to add to
-    (queries, own_queries), (prefix, suffixes) = _cut(layout, q.squeeze(2)), _cut(layout, kv)
-    own = [(query, *_after_prefix(prefix, suffix)) for query, suffix in zip(own_queries, suffixes, strict=True)]
-    keys, values = prefix.unbind(2)
-    return _Heads((queries, keys, values), own)
+def _attend(layout: Layout, heads: Heads | Tensor, unprompted: bool = False) -> Tensor:
+    """Attention of all tokens (G, N, W); `unprompted` with prompt tokens out of sight, and of no meaning there."""
+    if isinstance(heads, Heads):
+        return attend_grouped(layout, heads, unprompted)
+    return attend_in_rows(heads, layout.unprompted_rows if unprompted else layout.rows)
 
 
-def _attend(layout: Layout, heads: _Heads, unprompted: bool = False) -> Tensor:
-    """Attention of all tokens (G, N, W): of the prefix over itself, of each suffix over the prefix and itself;
-    `unprompted` with prompt tokens out of sight."""
-    masks = [group.unprompted_mask if unprompted else group.mask for group in layout.groups]
-    suffixes = [attend(*own, _for_each(mask, own[0])) for own, mask in zip(heads.suffixes, masks, strict=True)]
-    if not layout.prefix:
-        return _join(layout, heads.prefix[0].flatten(2), suffixes)
-    mask = layout.unprompted_prefix_mask if unprompted else layout.prefix_mask
-    return _join(layout, attend(*heads.prefix, mask), suffixes)
-
-
-def _cut(layout: Layout, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """x (G, N, ...) as it lies, cut into prefix (G, P, ...) and each group's suffixes (G * K', S', ...)."""
-    prefix, *suffixes = x.split([layout.prefix, *(group.classes * group.length for group in layout.groups)], dim=1)
-    shapes = [(group.classes, group.length) for group in layout.groups]
-    return prefix, [x.unflatten(1, shape).flatten(0, 1) for x, shape in zip(suffixes, shapes, strict=True)]
-
-
-def _join(layout: Layout, prefix: Tensor, suffixes: list[Tensor]) -> Tensor:
-    """The inverse of `_cut`."""
-    pairs = zip(suffixes, layout.groups, strict=True)
-    return torch.cat([prefix, *(x.unflatten(0, (-1, group.classes)).flatten(1, 2) for x, group in pairs)], dim=1)
-
-
-def _after_prefix(prefix: Tensor, suffixes: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values, each (G * K', P + S', H, d): of the prefix (G, P, 2, H, d) before each suffix's."""
-    classes = len(suffixes) // len(prefix)
-    before = prefix[:, None].expand(-1, classes, -1, -1, -1, -1).flatten(0, 1)
-    keys, values = torch.cat([before, suffixes], dim=1).unbind(2)
-    return keys, values
-
-
-def _for_each(mask: Tensor, rows: Tensor) -> Tensor:
-    """A mask that serves all, or one per class, (1 or K', 1, ., .), for each of G * K' rows."""
-    return mask if len(mask) == 1 else mask.repeat(len(rows) // len(mask), 1, 1, 1)
-
-
-def _shift_norm(layout: Layout, squares: Tensor) -> Tensor:
-    """(K,) norm of the shift, of which `squares` (G, N), at the tokens not learned; each class counts the prefix."""
+def _square_norm(layout: Layout, squares: Tensor) -> Tensor:
+    """(G, K) squared norm of the shift, of which `squares` (G, N), at the tokens not learned; each class counts the
+    prefix."""
+    if layout.unprompted_rows is not None:
+        return sum_over_rows(squares, layout.unprompted_rows)
     squares = squares * (layout.context < 0)
     shared, suffix = squares.split([layout.prefix, len(layout.class_of)], dim=1)
     own = suffix.new_zeros(len(suffix), len(layout.end)).index_add(1, layout.class_of, suffix)
-    return root(own + shared.sum(1, keepdim=True)).mean(0)
+    return own + shared.sum(1, keepdim=True)

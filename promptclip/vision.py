@@ -11,6 +11,7 @@ from promptclip.block import (
     attend_with_and_without,
     finish,
     finish_changed,
+    layer_norm,
     project,
     project_first,
     project_normed,
@@ -70,7 +71,7 @@ class VisionTower:
         if any(changes):
             return self._changed(images, prompts, shift, block_by_block(changes, len(blocks), "vision"))
         x, tokens = self._embed(images, prompts[0])  # (B, N + n, W)
-        norms: list[Tensor] = []
+        squares: list[Tensor] = []
         for number, block in enumerate(blocks):
             prompt = prompts[number]
             if number and prompt is not None:
@@ -79,14 +80,16 @@ class VisionTower:
                 x = _last_block(block, x)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
-            x, norm = run(block, x, tokens, shift, first=number == 0 and not images.requires_grad)
-            if norm is not None:
-                norms.append(norm)
+            x, square = run(block, x, tokens, shift, first=number == 0 and not images.requires_grad)
+            if square is not None:
+                squares.append(square)
         features = self.visual.ln_post(x[:, 0]) @ self.visual.proj
         if not shift:
             return Encoded(features)
         entries = torch.full((len(images),), tokens * x.shape[-1], device=x.device)
-        return Encoded(features, FeatureShift(torch.stack(norms), entries))
+        norms = root(torch.stack(squares)) if squares else features.new_zeros(0, len(images))
+        early = norms.new_zeros(len(blocks) - len(norms), len(images))  # blocks before the first prompt shift nothing
+        return Encoded(features, FeatureShift(torch.cat([early, norms]), entries))
 
     def _changed(
         self, images: Tensor, prompts: Sequence[Tensor | None], shift: bool, changes: list[BlockChange]
@@ -134,21 +137,21 @@ class VisionTower:
 def _block(
     block: ResidualAttentionBlock, x: Tensor, tokens: int, shift: bool, first: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """One block, and the norm (B,) of its shift against the same input without the prompt tokens.
+    """One block, and the square (B,) of its shift's norm against the same input without the prompt tokens; None where
+    that is not asked for, or there are none.
 
     In the `first` block all other tokens are constants; so are their queries, keys and values, and all of the
     unprompted pass.
     """
-    prompts = torch.arange(tokens, x.shape[1], device=x.device)
+    prompts = slice(tokens, x.shape[1])
     qkv = project_first(block, x, prompts) if first and tokens < x.shape[1] else project(block, x)
     if not shift or tokens == x.shape[1]:
-        out = finish(block, x, attend(*qkv.unbind(2)))
-        return out, out.new_zeros(len(out)) if shift else None
+        return finish(block, x, attend(*qkv.unbind(2))), None
     attended, unprompted = attend_with_and_without(qkv, tokens)
     out = finish(block, x, attended)
     with torch.set_grad_enabled(torch.is_grad_enabled() and not first):
         unprompted = finish(block, x[:, :tokens], unprompted)
-    return out, root(SquareDistance.apply(out, unprompted).sum(1))
+    return out, SquareDistance.apply(out, unprompted).sum(1)
 
 
 def _last_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -159,14 +162,14 @@ def _last_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
 
 def _changed_block(block: ResidualAttentionBlock, x: Tensor, change: BlockChange) -> Tensor:
     """One block of which something is changed, or that comes before or after one."""
-    normed = (change.ln_1 or block.ln_1)(x)
+    normed = change.ln_1(x) if change.ln_1 else layer_norm(block.ln_1, x)
     qkv = project_normed(block, normed, change)
     return finish_changed(block, x, normed, attend(*qkv.unbind(2)), change)
 
 
 def _changed_last_block(block: ResidualAttentionBlock, x: Tensor, first: int, change: BlockChange) -> Tensor:
     """The last block's output at the `first` tokens alone."""
-    normed = (change.ln_1 or block.ln_1)(x)
+    normed = change.ln_1(x) if change.ln_1 else layer_norm(block.ln_1, x)
     few = normed[:, :first]
     q, kv = project_normed_at(block, normed, few, change)
     return finish_changed(block, x[:, :first], few, attend(q, *kv.unbind(2)), change)

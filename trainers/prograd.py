@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from promptclip.class_texts import fill
-from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, at_least_single, cosine_logits
+from promptclip.learner import CROSS_ENTROPY, Gradients, Loss, Output, PromptLearner, cosine_logits
 from promptclip.model import PromptedCLIP
 from trainers import coop
 from trainers.method import Method, Option, Setup, register
@@ -25,7 +25,7 @@ class ZeroshotPrediction(nn.Module):
 
     def forward(self, clip: PromptedCLIP, images: Tensor, image_features: Tensor) -> Tensor:
         logits = cosine_logits(image_features, self.text, clip.model.logit_scale)
-        return (at_least_single(logits) / self.temperature).softmax(-1)
+        return (logits / self.temperature).softmax(-1)
 
 
 def distillation(temperature: float) -> Callable[[Output, Tensor], Tensor]:

@@ -19,6 +19,7 @@ from promptclip.shift import FeatureShift
 from trainers import checkpoints, optimisation
 from trainers.cached_features import CachedFeatures, feature_loader
 from trainers.cuda_graph import CudaRecorder, GraphedStep
+from trainers.loss_scale import LossScale
 from trainers.method import Method, Options, Setup
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
 
@@ -27,7 +28,8 @@ class StepResult(NamedTuple):
     """What a training step computes on the device.
 
     Attributes:
-        numbers: (M,) in the order of `PromptTrainer.numbers`.
+        numbers: (M + 2,) in the order of `PromptTrainer.numbers`; the norm of all that is learned, before the step;
+            that of its gradient where a loss scale may have it overflow.
         image_shift, text_shift: feature shift of either tower where the method measures it.
     """
 
@@ -110,8 +112,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         cfg = self.cfg
         self.classnames = list(self.dm.dataset.classnames)
         self.precision = Precision(self.options.PREC, torch.device(self.device))
-        self.scaler = self.precision.scaler  # Dassl saves and resumes it under this name
-        self.clip = PromptedCLIP(self.precision.weights(self.backbone).to(self.device))
+        self.scaler = LossScale.of(self.precision.name, self.device)  # Dassl saves and resumes it under this name
+        frozen = self.precision.weights(self.backbone).to(self.device)
+        self.clip = PromptedCLIP(frozen, autocast=self.precision.autocast)
         template = cfg.DATASET.get("TEMPLATE", "")
         self.setup = Setup(self.clip, self.options, self.classnames, cfg.DATASET.NAME, template, cfg.OPTIM.MAX_EPOCH)
         self._take(self.method.build(self.setup))
@@ -213,11 +216,11 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         for action in self.learner.before_step:
             action()
         result = self.step(*self.parse_batch_train(batch))
-        *values, size = result.numbers.tolist()
+        *values, size, steepness = result.numbers.tolist()
         summary = dict(zip(self.numbers, values, strict=True))
         losses = self.learner.losses
         self._refuse_broken(size, {name: summary[name] for name in losses})
-        self.apply_gradients()
+        self.apply_gradients(math.isfinite(steepness))
         if result.image_shift is not None:
             self.tell("shift_measured", result.image_shift, result.text_shift)
         if self.cfg.OPTIM.PER_STEP or self.batch_idx + 1 == self.num_batches:
@@ -246,18 +249,23 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         total = learner.gradients(losses, parameters, scaler.scale if scaler else _unscaled)
         accuracy = (output.logits.topk(1).indices.squeeze(1) == labels).float().mean() * 100
         shown = [function(output) for function in learner.shows.values()]
-        found = [total, accuracy, *losses.values(), *shown, size]
+        given = [one.grad for one in parameters if one.grad is not None]
+        steepness = scaler.unscale(given) if scaler else size
+        found = [total, accuracy, *losses.values(), *shown, size, steepness]
         numbers = torch.stack([value.detach().reshape(()).float() for value in found])
         image_shift, text_shift = (shift and shift.detach() for shift in (output.image_shift, output.text_shift))
         return StepResult(numbers, image_shift, text_shift)
 
-    def apply_gradients(self) -> None:
-        """One step of the optimiser."""
+    def apply_gradients(self, finite: bool = True) -> bool:
+        """One step of the optimiser, left out where gradients are not `finite`; whether it was taken."""
         if self.scaler:
-            self.scaler.step(self.optim)
-            self.scaler.update()
-        else:
-            self.optim.step()
+            before = self.scaler.value
+            self.scaler.update(finite)
+            if not finite:
+                print(f"Gradients overflowed at loss scale {before:g}: no step; {self.scaler.value:g} from here on.")
+                return False
+        self.optim.step()
+        return True
 
     def _refuse_broken(self, size: float, losses: dict[str, float]) -> None:
         """Raise FloatingPointError, naming what broke, if what is learned or a loss is not finite.

@@ -81,9 +81,10 @@ def compare(ours, reference, learned):
     n_ctx=st.integers(0, 4),
     words=st.sampled_from(["", "a photo of a"]),
     checkpointing=st.booleans(),
+    rows=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_text_tower_with_changes_equals_the_oracle(model, data, names, n_ctx, words, checkpointing, seed):
+def test_text_tower_with_changes_equals_the_oracle(model, data, names, n_ctx, words, checkpointing, rows, seed):
     generator = torch.Generator().manual_seed(seed)
     if n_ctx:
         classes = ClassPrompts.with_context(names, n_ctx, words if n_ctx <= 4 else "")
@@ -91,7 +92,7 @@ def test_text_tower_with_changes_equals_the_oracle(model, data, names, n_ctx, wo
     else:
         classes, learned = ClassPrompts.from_texts([f"a photo of a {name}." for name in names]), []
     changes, more = changed(data.draw, 64, generator, len(names))
-    fast, plain = PromptedCLIP(model), oracle.PlainCLIP(model)
+    fast, plain = PromptedCLIP(model, in_rows=rows), oracle.PlainCLIP(model)
     fast.set_checkpointing(checkpointing)
     ours = fast.encode_text(fast.layout(classes), learned, changes=changes).features
     reference = plain.encode_text(classes, learned, changes=changes).features

@@ -58,17 +58,18 @@ def check(ours, reference, learned):
     position=st.sampled_from(POSITIONS),
     words=st.sampled_from(["", "a photo of a"]),
     specific=st.booleans(),
+    rows=st.booleans(),
     double=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, words, specific, double, seed):
+def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, words, specific, rows, double, seed):
     words = words if n <= 4 else ""
     depth = 1 if specific else depth
     model = model if double else single
     classes = ClassPrompts.with_context(names, n, words, position, specific)
     lead = [len(names)] if specific else []
     learned = prompts(torch.Generator().manual_seed(seed), depth, n, 64, *lead, dtype=model.dtype)
-    tower = PromptedCLIP(model)
+    tower = PromptedCLIP(model, in_rows=rows)
     ours = tower.encode_text(tower.layout(classes), learned, shift=True)
     check(ours, oracle.text(model, classes, learned), learned)
     assert ours[1].entries.tolist() == [64 * (len(row) - n) for row in classes.ids]
@@ -108,9 +109,10 @@ def test_without_prompts_the_towers_are_clip(model):
     assert image_shift.norm.max() < 1e-100  # nothing prompts, so nothing shifts
 
 
-def test_one_context_per_image_is_a_batch_of_text_passes(model):
+@pytest.mark.parametrize("rows", [False, True])
+def test_one_context_per_image_is_a_batch_of_text_passes(rows, model):
     classes = ClassPrompts.with_context(["cat", "annual crop land"], 3)
-    tower = PromptedCLIP(model)
+    tower = PromptedCLIP(model, in_rows=rows)
     layout = tower.layout(classes)
     contexts = torch.randn(4, 3, 64, dtype=torch.double)
     together = tower.encode_text(layout, [contexts])[0]

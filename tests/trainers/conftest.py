@@ -1,0 +1,20 @@
+"""What the trainers' tests share."""
+
+import pytest
+import torch
+
+import trainers.trainer
+from promptclip.model import Precision
+
+
+class Anywhere(Precision):
+    """fp16 and amp where there is no CUDA."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        super().__init__(name, torch.device("cuda"))
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    """Runs take every precision on a CPU too."""
+    monkeypatch.setattr(trainers.trainer, "Precision", Anywhere)
