@@ -9,9 +9,14 @@ python train.py --trainer RESTORE_m --help-options
 Its directory gets log.txt, config.yaml, the checkpoints and its record (docs/records.md). The same command again
 resumes a run that was interrupted, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
 started, 75 stopped by SIGTERM or Ctrl-C with everything saved: the same command resumes it.
+
+A run whose training step cannot be captured as a CUDA graph goes on, without one, in a process of its own: the capture
+leaves the device's state in doubt.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import time
 import traceback
@@ -23,23 +28,32 @@ from promptclip.common.console import steady_streams
 from promptclip.common.names import require
 from runs.command_line import RESUMABLE, StopRequest, build_parser, stop_requests
 
+AGAIN = -1  # in place of an exit code: the run goes on in another process
 # What a user can put right: answered with one sentence instead of a traceback.
 SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, RuntimeError)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do one run and return its exit code; errors are told in one sentence on stderr."""
-    argv = sys.argv[1:] if argv is None else argv
+    given = sys.argv[1:] if argv is None else argv
     with steady_streams():
         console = sys.stdout
         try:
-            args = build_parser(__doc__).parse_args(argv)
+            args = build_parser(__doc__).parse_args(given)
             with stop_requests() as stop:
-                return attempt(args, argv, stop)
+                code = attempt(args, given, stop)
         finally:
             tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
             if tee is not console:
                 tee.close()
+    if code != AGAIN:
+        return code
+    command = [sys.executable, *sys.orig_argv[1:]] if argv is None else [sys.executable, __file__, *given]
+    command += ["MODEL.CUDA_GRAPH", "off"]
+    sys.stdout.flush()
+    if argv is None:
+        os.execv(command[0], command)  # which frees what this process holds of the device
+    return subprocess.run(command).returncode
 
 
 def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int:
@@ -68,10 +82,19 @@ def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int
     except Exception as error:
         if stop.explains(error):
             return stopped(run)
+        if is_failed_capture(error):
+            print(f"The training step could not be captured as a CUDA graph ({error}); going on without, anew.")
+            return AGAIN
         return failed(run, error)
     finally:
         if run:
             run.directory.release()
+
+
+def is_failed_capture(error: Exception) -> bool:
+    """Whether a training step could not be captured, and nothing else was wrong."""
+    module = sys.modules.get("trainers.cuda_graph")  # which takes seconds to import
+    return module is not None and isinstance(error, module.CaptureFailed)
 
 
 def stopped(run: Any) -> int:

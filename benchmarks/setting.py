@@ -103,7 +103,7 @@ def build(
     merge_file(cfg, ROOT / "configs" / "trainers" / method / f"{METHODS[method]}.yaml")
     size = model.visual.input_resolution
     cfg.merge_from_list(["TRAINER.NAME", method, "INPUT.SIZE", (size, size), "USE_CUDA", device != "cpu"])
-    cfg.merge_from_list(["MODEL.CUDA_GRAPH", path == "graph", *options])
+    cfg.merge_from_list(["MODEL.CUDA_GRAPH", "on" if path == "graph" else "off", *options])
     if device == "cpu":
         cfg.TRAINER[TRAINER_REGISTRY.get(method).method.node].PREC = "fp32"
     else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from clip.model import CLIP, ResidualAttentionBlock, convert_weights
@@ -10,18 +9,13 @@ from torch import Tensor
 
 from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts, Layout, in_rows, lay_out
+from promptclip.memory import WIDTHS, WIDTHS_OF_ATTENTION, kept_bytes
 from promptclip.prompts import blocks
 from promptclip.shift import Encoded, at_least_single
 from promptclip.text import TextTower
 from promptclip.vision import VisionTower
 
 PRECISIONS = ("fp16", "fp32", "amp", "bf16")
-CHECKPOINTING = ("auto", "on", "off")
-SHARE = 0.8  # of the free memory that activations may take before "auto" gives them up
-# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
-# copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
-WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
-WIDTHS_OF_ATTENTION = 4  # queries, keys, values, result
 
 
 class PromptedCLIP:
@@ -81,6 +75,14 @@ class PromptedCLIP:
             total += kept_bytes("vision", images * (tokens + vision_prompts), width, blocks(model)[1], itemsize, shift)
         return total
 
+    def passing_bytes(self, layout: Layout | None, images: int) -> int:
+        """Estimate of what a pass without gradients takes: the tokens of one block, of the larger tower."""
+        model = self.model
+        itemsize = model.visual.conv1.weight.element_size()
+        text = 0 if layout is None else max(layout.places, len(layout.ids)) * model.ln_final.weight.shape[0]
+        vision = images * model.visual.positional_embedding.numel() if self.vision.vit else 0
+        return max(text * WIDTHS["text"], vision * WIDTHS["vision"]) * itemsize
+
     def encode_image(
         self,
         images: Tensor,
@@ -114,39 +116,6 @@ class PromptedCLIP:
 def _at_least_single(seen: Encoded) -> Encoded:
     """What a tower gives with features in which corrections and heads can compute."""
     return seen._replace(features=at_least_single(seen.features))
-
-
-def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:
-    """Estimate of what the "text" or "vision" tower keeps of `tokens` tokens for its backward pass."""
-    return tokens * width * blocks * itemsize * (WIDTHS[tower] + WIDTHS_OF_SHIFT * shift)
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on the device or, for a CPU, on the machine; None where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    file = Path("/proc/meminfo")
-    lines = file.read_text(encoding="ascii").splitlines() if file.is_file() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def choose_checkpointing(choice: str, needed: int, free: int | None) -> tuple[bool, str]:
-    """Whether to checkpoint, and the line that says so.
-
-    Args:
-        choice: "on", "off", or "auto": where the step would take more than `SHARE` of what is free.
-        needed, free: bytes; free is None where it is unknown, which "auto" takes for enough.
-
-    Raises:
-        ValueError: another choice.
-    """
-    if choice not in CHECKPOINTING:
-        raise ValueError(f"MODEL.CHECKPOINTING {choice!r} is none of {', '.join(CHECKPOINTING)}.")
-    on = choice == "on" or (choice == "auto" and free is not None and needed > SHARE * free)
-    known = "an unknown amount" if free is None else f"{free / 2**30:.1f} GiB"
-    doing = "blocks are computed again in the backward pass" if on else "activations are kept"
-    why = "" if choice == "auto" else f" (MODEL.CHECKPOINTING {choice})"
-    return on, f"A training step would keep about {needed / 2**30:.1f} GiB, {known} is free: {doing}{why}."
 
 
 class Precision:

@@ -23,7 +23,7 @@ from datasets.splits import SUBSETS
 from promptclip.backbone import backbone_names
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
-from promptclip.model import CHECKPOINTING
+from promptclip.memory import AUTO_ON_OFF
 
 PATHS = (
     *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.LIST"),
@@ -85,12 +85,15 @@ RANGES = {
 LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INPUT.PIXEL_STD": 3}
 CHOICES = {
     "DATASET.SUBSAMPLE_CLASSES": SUBSETS,
-    "MODEL.CHECKPOINTING": CHECKPOINTING,
+    "MODEL.CHECKPOINTING": AUTO_ON_OFF,
+    "MODEL.CUDA_GRAPH": AUTO_ON_OFF,
     "DATALOADER.TEST.SAMPLER": ("SequentialSampler", "RandomSampler"),  # the others leave images out or repeat some
     "TRAIN.COUNT_ITER": ("train_x", "train_u", "smaller_one"),
     "TEST.SPLIT": ("test", "val"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
 }
+ONCE_BOOLEAN = {"MODEL.CUDA_GRAPH": {"True": "auto", "False": "off"}}
+"""Keys whose values were True and False once, as older files and commands have them."""
 
 # ---- defaults ----
 
@@ -237,6 +240,7 @@ def set_key(cfg: CfgNode, key: str, value: Any, source: str) -> None:
         raise ValueError(f"{key} in {source} is {value!r}, which is no text in UTF-8; rename what it names.")
     if key in PATHS and isinstance(value, str):
         value = os.path.expanduser(value)
+    value = ONCE_BOOLEAN.get(key, {}).get(str(value), value)
     try:
         nested: Any = value
         for part in reversed(key.split(".")):

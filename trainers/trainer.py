@@ -13,12 +13,13 @@ from yacs.config import CfgNode
 
 from promptclip.backbone import load_clip, weights_digest, weights_sha256
 from promptclip.learner import PromptLearner
-from promptclip.model import Precision, PromptedCLIP, choose_checkpointing, free_bytes
+from promptclip.memory import free_bytes, plan_memory
+from promptclip.model import Precision, PromptedCLIP
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
 from trainers import checkpoints, optimisation
 from trainers.cached_features import CachedFeatures, feature_loader
-from trainers.cuda_graph import CudaRecorder, GraphedStep
+from trainers.cuda_graph import GraphedStep, recorder_for
 from trainers.loss_scale import LossScale
 from trainers.method import Method, Options, Setup
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
@@ -48,7 +49,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         learner: all that is learned and saved (`promptclip.learner.PromptLearner`).
         classes: the class names as the learner takes them.
         precision: how the run computes.
-        step: takes a training step: `gradients`, or its replay as a CUDA graph.
+        step: takes a training step: `launched`, or its replay as a CUDA graph.
     """
 
     method: ClassVar[Method]
@@ -58,7 +59,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         """Add the method's node with its defaults, and the keys that concern all methods."""
         # Compute the towers' blocks again in the backward pass: on, off, or auto, where too little memory is free
         cfg.MODEL.CHECKPOINTING = "auto"
-        cfg.MODEL.CUDA_GRAPH = True  # capture the training step once and replay it; on a CPU nothing is captured
+        # Capture the training step once as a CUDA graph and replay it: off, on, or auto, where there is memory for it
+        cfg.MODEL.CUDA_GRAPH = "auto"
         cfg.OPTIM.ADAM_EPS = 1e-8  # of adam, amsgrad and adamw
         cfg.OPTIM.PER_STEP = False  # the cosine falls with every step, not with every epoch, and without warm-up
         cfg.OPTIM.LR_MIN = 0.0  # where it ends then
@@ -131,9 +133,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self.optim = optimisation.optimiser(self.learner, cfg.OPTIM)
         self.sched = optimisation.schedule(self.optim, cfg.OPTIM, self.learner.restarts, len(self.train_loader_x))
         self.register_model(self.method.folder, self.learner, self.optim, self.sched)
-        self.step: Callable[..., StepResult] = self.gradients
-        if self.clip.device.type == "cuda" and cfg.MODEL.CUDA_GRAPH:
-            self.step = GraphedStep(self.gradients, self.learner, CudaRecorder())
+        self.step: Callable[..., StepResult] = self.launched
 
     def _take(self, learner: PromptLearner) -> None:
         """Have `learner` serve the run's classes."""
@@ -180,21 +180,28 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         super().before_train()
 
     def plan_memory(self) -> None:
-        """Let the towers compute their blocks again in the backward pass if MODEL.CHECKPOINTING says so.
+        """Decide whether steps are replayed as a graph, which keeps its memory from step to step, and whether the
+        towers compute their blocks again in the backward pass.
 
         Raises:
-            ValueError: MODEL.CHECKPOINTING is none of auto, on, off.
+            ValueError: MODEL.CHECKPOINTING or MODEL.CUDA_GRAPH is none of auto, on, off.
         """
-        prompts = self.learner.prompts
+        cfg, prompts = self.cfg, self.learner.prompts
         text_layout = None if isinstance(self.classes.text, Tensor) else self.classes.text
         vision_prompts = next((len(prompt) for prompt in prompts.vision() if prompt is not None), 0)
-        batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        batch = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
         needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
-        choice = self.cfg.MODEL.CHECKPOINTING
-        on, line = choose_checkpointing(choice, needed, free_bytes(self.clip.device))
-        print(line)
-        self.clip.set_checkpointing(on)
+        tested = self.clip.passing_bytes(text_layout, cfg.DATALOADER.TEST.BATCH_SIZE)
+        recorder = recorder_for(self.clip.device)
+        plan = plan_memory(
+            *(cfg.MODEL.CHECKPOINTING, cfg.MODEL.CUDA_GRAPH if recorder else "off"),
+            *(needed, tested, free_bytes(self.clip.device)),
+        )
+        print(plan.line)
+        self.clip.set_checkpointing(plan.checkpointing)
+        if plan.graph and recorder:
+            self.step = GraphedStep(self.gradients, self.learner, recorder, self.device)
 
     def _autocast(self) -> torch.autocast:
         """Context of every forward pass."""
@@ -230,6 +237,10 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         if IS_UPSTREAM:  # dassl-core's engine tells this itself
             self.tell("step_ends", (batch,), summary)
         return summary
+
+    def launched(self, *batch: Tensor) -> StepResult:
+        """`gradients` of a batch that may still be on its way to the device."""
+        return self.gradients(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
 
     def gradients(self, images: Tensor, labels: Tensor, *second: Tensor) -> StepResult:
         """Forward and backward pass: sets the gradients of what is learned.
@@ -294,10 +305,11 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             )
 
     def parse_batch_train(self, batch: dict) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) and labels (B,) on the device, and a second view where the loader draws two."""
+        """Images (B, 3, H, W) and labels (B,), and a second view where the loader draws two; where they lie, since a
+        graph has a place of its own for them."""
         images = batch["img"] if isinstance(batch["img"], list) else [batch["img"]]  # DATALOADER.K_TRANSFORMS of them
         more = [*images[1:], *([batch["img2"]] if "img2" in batch else [])][:1]
-        return tuple(one.to(self.device) for one in (images[0], batch["label"], *more))
+        return images[0], batch["label"], *more
 
     def after_epoch(self) -> None:
         """What the method does at an epoch's end, then what Dassl does: evaluate on val, save."""

@@ -7,7 +7,7 @@ from small_clip import clip_model
 from benchmarks.measure import saved_bytes
 from promptclip import ClassPrompts, PromptedCLIP
 from promptclip.learner import cosine_logits
-from promptclip.model import choose_checkpointing
+from promptclip.memory import plan_memory
 
 NAMES = [f"class number {i} {'of many ' * (i % 3)}" for i in range(40)]
 
@@ -25,9 +25,9 @@ def step(tower, layout, shift):
     return loss + (image_shift.norm.sum() + text_shift.norm.sum() if shift else 0), [*text, *vision]
 
 
-@pytest.fixture
-def tower():
-    return PromptedCLIP(clip_model("tiny12"))
+@pytest.fixture(params=[False, True], ids=["by length", "in rows"])
+def tower(request):
+    return PromptedCLIP(clip_model("tiny12"), in_rows=request.param)
 
 
 @pytest.fixture
@@ -54,13 +54,36 @@ def test_the_estimate_is_near_what_is_kept(tower, layout, shift):
     assert 0.7 < tower.kept_bytes(layout, 3, 2, shift) / counted < 1.4
 
 
-def test_what_is_decided():
-    assert choose_checkpointing("auto", 79, 100)[0] is False and choose_checkpointing("auto", 81, 100)[0] is True
-    assert choose_checkpointing("auto", 10**15, None)[0] is False
-    assert choose_checkpointing("on", 1, 100)[0] is True and choose_checkpointing("off", 99, 100)[0] is False
-    assert "1.0 GiB, 2.0 GiB is free: activations are kept." in choose_checkpointing("auto", 2**30, 2**31)[1]
+@pytest.mark.parametrize(
+    ("checkpointing", "graph", "needed", "tested", "free", "expected"),
+    [
+        ("auto", "off", 79, 50, 100, (False, False)),
+        ("auto", "off", 81, 50, 100, (True, False)),
+        ("auto", "off", 10**15, 50, None, (False, False)),
+        ("on", "off", 1, 50, 100, (True, False)),
+        ("off", "off", 99, 50, 100, (False, False)),
+        ("auto", "auto", 60, 20, 100, (False, True)),
+        ("auto", "auto", 60, 21, 100, (True, True)),  # what is given up for a graph costs less than launches do
+        ("auto", "auto", 60, 70, 100, (False, False)),  # an evaluation would not fit beside a graph
+        ("auto", "auto", 90, 70, 100, (True, False)),
+        ("off", "auto", 60, 21, 100, (False, False)),
+        ("off", "on", 60, 21, 100, (False, True)),
+        ("auto", "auto", 10**15, 50, None, (False, True)),
+    ],
+)
+def test_what_is_decided(checkpointing, graph, needed, tested, free, expected):
+    plan = plan_memory(checkpointing, graph, needed, tested, free)
+    assert plan[:2] == expected
+    assert ("activations are kept" in plan.line) == (not plan.checkpointing)
+    assert ("No CUDA graph" in plan.line) == (graph == "auto" and not plan.graph)
+
+
+def test_what_is_said():
+    assert "1.0 GiB, 2.0 GiB is free: activations are kept." in plan_memory("auto", "off", 2**30, 0, 2**31).line
     with pytest.raises(ValueError, match="MODEL.CHECKPOINTING 'yes' is none of auto, on, off"):
-        choose_checkpointing("yes", 1, 1)
+        plan_memory("yes", "off", 1, 1, 1)
+    with pytest.raises(ValueError, match="MODEL.CUDA_GRAPH 'yes' is none of auto, on, off"):
+        plan_memory("auto", "yes", 1, 1, 1)
 
 
 def test_weights_that_learn_are_refused(tower, layout):

@@ -16,7 +16,7 @@ def configuration(name, backbone, resolution, output_dir, options=(), epochs=3, 
     """A frozen configuration as train.py would make it."""
     cfg = get_cfg_default()
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.MODEL.CUDA_GRAPH = True
+    cfg.MODEL.CUDA_GRAPH = "auto"
     for registered in TRAINER_REGISTRY.registered_names():
         method = TRAINER_REGISTRY.get(registered)
         if hasattr(method, "extend_cfg"):

@@ -8,7 +8,7 @@ from behaviour import ENTRIES, FITTED, build, data, same, state_of
 from dassl.engine import TRAINER_REGISTRY
 from tape import OnDevice, Tape, TapeRecorder
 
-from trainers.cuda_graph import GraphedStep
+from trainers.cuda_graph import CaptureFailed, GraphedStep, alike
 
 # Not repeated by a graph: what takes no steps, what asks in each for its stage, what draws dropout (a first replay does
 # not say what the step said).
@@ -98,33 +98,70 @@ def test_another_shape_takes_the_step_itself_or_a_capture_of_its_own(weights, tm
 
 @dataclasses.dataclass
 class Broken(TapeRecorder):
-    """Fails to capture, or replays nothing."""
+    """Breaks at some point of a capture."""
 
-    fails: bool
+    at: str
+
+    def __post_init__(self):
+        super().__init__()
+
+    def warm_up(self, work, strict):
+        result = super().warm_up(work, strict)
+        if self.at == "waits" and strict:
+            raise RuntimeError("called a synchronizing CUDA operation\nsecond line")
+        if self.at == "first" or (self.at == "memory" and strict):
+            raise torch.OutOfMemoryError("out of memory")
+        return result
 
     def record(self, work):
-        result = work()
-        if self.fails:
+        result, replay = super().record(work)
+        if self.at == "capture":
             raise RuntimeError("operation would make the legacy stream depend on a capturing stream\nsecond line")
-        result.numbers.zero_()
-        return result, lambda: None
+        if self.at == "replay":
+            result.numbers.zero_()
+            return result, lambda: None
+        return result, replay
 
 
 @pytest.mark.parametrize(
-    ("fails", "reason"),
+    ("at", "reason"),
     [
-        (True, "capturing failed (operation would make the legacy stream depend on a capturing stream)"),
-        (False, "its first replay differs from the step itself in its numbers"),
+        ("waits", "it waits for the device (called a synchronizing CUDA operation)"),
+        ("replay", "its first replay differs from the step itself in its numbers (0)"),
     ],
 )
-def test_a_graph_that_fails_is_said_and_not_used(fails, reason, weights, tmp_path, capsys):
+def test_a_graph_that_is_no_good_is_said_and_not_used(at, reason, weights, tmp_path, capsys):
     entry = ("RESTORE_m", "RESTORE_m", {})
     expected = history(build(entry, weights, tmp_path / "plain"))
-    ours = graphed(build(entry, weights, tmp_path / "ours"), Broken(fails))
+    ours = graphed(build(entry, weights, tmp_path / "ours"), Broken(at))
     capsys.readouterr()
     assert history(ours) == expected
     lines = [line for line in capsys.readouterr().out.splitlines() if "CUDA graph" in line]
     assert len(lines) == 1 and lines[0].startswith(f"No CUDA graph of the training step: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [("capture", CaptureFailed), ("first", torch.OutOfMemoryError), ("memory", torch.OutOfMemoryError)],
+)
+def test_what_a_graph_cannot_get_over_ends_the_training(at, error, weights, tmp_path):
+    trainer = graphed(build(("RESTORE_m", "RESTORE_m", {}), weights, tmp_path), Broken(at))
+    with pytest.raises(error):
+        trainer.train()
+    assert trainer.epoch == 0 and not list((tmp_path / trainer.method.folder).glob("model*"))
+
+
+def test_a_replay_is_held_against_the_step_number_by_number():
+    def close(*values):
+        return alike(*(None if value is None else torch.tensor(value) for value in values))
+
+    assert close(1.8, 1.805) and not close(0.9, 1.8) and close(0.0, 0.0) and close(None, None)
+    assert not close(None, 1.0) and not close(1e-3, 2e-3) and close(1e-9, 5e-6)
+    assert close([1.0, 2.0], [1.001, 2.0]) and not close([0.0, 2.0], [1.0, 2.0])
+    nan, inf = float("nan"), float("inf")
+    assert close([inf, 2.0], [1e5, 2.001]) and not close([inf, 2.0], [1e5, 3.0])  # an order of summation overflowed
+    assert close([nan], [nan]) and not close([nan], [inf])
+    assert close([0.0, 0.0], [0.0, 0.0]) and not close([1e-6, 0.0], [0.0, 0.0])
 
 
 def test_a_loss_that_breaks_is_named_and_nothing_is_learned_from_it(weights, tmp_path):
@@ -146,7 +183,7 @@ def test_cuda_graphs_train_the_same(entry, precision, weights, tmp_path, capsys)
     node = TRAINER_REGISTRY.get(entry[1]).method.node
     results = []
     for graph in (False, True):
-        extra = [*ON_GPU, "MODEL.CUDA_GRAPH", graph, f"TRAINER.{node}.PREC", precision]
+        extra = [*ON_GPU, "MODEL.CUDA_GRAPH", "auto" if graph else "off", f"TRAINER.{node}.PREC", precision]
         trainer = build(entry, weights, tmp_path / str(graph), extra=extra)
         results.append(history(trainer))
         assert isinstance(trainer.step, GraphedStep) == graph
