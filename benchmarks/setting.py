@@ -116,7 +116,8 @@ def build(
             trainer.plan_memory()
     if path == "plain":
         for norm in (module for module in trainer.clip.model.modules() if isinstance(module, torch.nn.LayerNorm)):
-            norm.float()  # `clip`'s own blocks cast to float32 and back
+            if norm.weight.dtype == torch.float16:
+                norm.float()  # `clip`'s own blocks cast to float32 and back
         trainer.clip = PlainCLIP(trainer.clip.model, slice_size)
         trainer.classes = trainer.learner.classes(trainer.clip, names)
     trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2  # never the epoch's last batch

@@ -29,8 +29,15 @@ def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return norm(x)
 
 
-class Replaced(torch.autograd.Function):
-    """x (G, N, W) with new (G, n, W) from place `start` on, in few kernels forward and backward."""
+def replace_from(start: int, x: Tensor, new: Tensor) -> Tensor:
+    """x (G, N, W) with new (G, n, W) from place `start` on."""
+    if torch.is_grad_enabled():
+        return _Replaced.apply(x, new, start)
+    return torch.cat([x[:, :start], new, x[:, start + new.shape[1] :]], dim=1)  # which exporters can read
+
+
+class _Replaced(torch.autograd.Function):
+    """In few kernels forward and backward."""
 
     @staticmethod
     def forward(ctx, x: Tensor, new: Tensor, start: int) -> Tensor:
@@ -75,7 +82,7 @@ def project_first(block: ResidualAttentionBlock, x: Tensor, prompts: slice | Ten
     with torch.no_grad():
         constant = project(block, x)
     if isinstance(prompts, slice):
-        return Replaced.apply(constant, project(block, x[:, prompts]).to(constant.dtype), prompts.start)
+        return replace_from(prompts.start, constant, project(block, x[:, prompts]).to(constant.dtype))
     return constant.index_copy(1, prompts, project(block, x.index_select(1, prompts)).to(constant.dtype))
 
 

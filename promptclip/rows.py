@@ -122,12 +122,19 @@ def _read(place: Tensor, count: int) -> Read:
     return Read(place, token, used)
 
 
-class _IntoRows(torch.autograd.Function):
-    """x (G, N, C) of packed tokens -> (G, K * L, C) at their places.
+def into_rows(x: Tensor, rows: Rows) -> Tensor:
+    """Packed x (G, N, C) -> (G, K * L, C)."""
+    return _IntoRows.apply(x, rows) if torch.is_grad_enabled() else x.index_select(1, rows.token)
 
-    The gradient is made of sums and copies in a fixed order; that of an index would be added up by atomics, or sorted
-    first where a run is to be repeatable.
-    """
+
+def off_places(x: Tensor, read: Read) -> Tensor:
+    """x (G, all places, C) -> (G, M, C) at those that are read off."""
+    return _OffPlaces.apply(x, read) if torch.is_grad_enabled() else x.index_select(1, read.place)
+
+
+class _IntoRows(torch.autograd.Function):
+    """Its gradient is sums and copies in a fixed order; that of an index would be added up by atomics, or sorted
+    first where a run is to be repeatable."""
 
     @staticmethod
     def forward(ctx, x: Tensor, rows: Rows) -> Tensor:
@@ -145,8 +152,8 @@ class _IntoRows(torch.autograd.Function):
         return torch.cat([*parts, zero], 1).index_select(1, rows.back), None
 
 
-class _Picked(torch.autograd.Function):
-    """x (G, all places, C) -> (G, M, C) at those that are read off."""
+class _OffPlaces(torch.autograd.Function):
+    """As `_IntoRows`, the other way."""
 
     @staticmethod
     def forward(ctx, x: Tensor, read: Read) -> Tensor:
@@ -164,19 +171,19 @@ def attend_in_rows(qkv: Tensor, rows: Rows, ends: bool = False) -> Tensor:
     Returns (G, N, H * d), or (G, K, H * d) of the `ends` alone; meaningless at tokens that stand in no row.
     """
     groups, _, three, heads, width = qkv.shape
-    taken = _IntoRows.apply(qkv.flatten(2), rows).view(groups * rows.classes, rows.length, three, heads, width)
+    taken = into_rows(qkv.flatten(2), rows).view(groups * rows.classes, rows.length, three, heads, width)
     q, k, v = (one.transpose(1, 2) for one in taken.unbind(2))
     attended = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
     placed = attended.reshape(groups, rows.classes * rows.length, heads * width)
-    return _Picked.apply(placed, rows.ends if ends else rows.read)
+    return off_places(placed, rows.ends if ends else rows.read)
 
 
 def at_ends(x: Tensor, rows: Rows) -> Tensor:
     """(G, K, C) of packed x (G, N, C) at each class's end token."""
-    return _Picked.apply(x, rows.packed_ends)
+    return off_places(x, rows.packed_ends)
 
 
 def sum_over_rows(x: Tensor, rows: Rows) -> Tensor:
     """(G, K) sums of packed x (G, N) over each class's tokens in `rows`."""
-    taken = _IntoRows.apply(x[..., None], rows) * rows.real
+    taken = into_rows(x[..., None], rows) * rows.real
     return taken.view(len(x), rows.classes, rows.length).sum(2)

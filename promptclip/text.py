@@ -7,7 +7,6 @@ from clip.model import CLIP, ResidualAttentionBlock
 from torch import Tensor
 
 from promptclip.block import (
-    Replaced,
     finish,
     finish_changed,
     layer_norm,
@@ -17,6 +16,7 @@ from promptclip.block import (
     project_normed_at,
     project_queries_at,
     recomputed,
+    replace_from,
 )
 from promptclip.changes import BlockChange, after_first, block_by_block
 from promptclip.class_prompts import Layout
@@ -142,7 +142,7 @@ class TextTower:
         x = x.expand(len(context), -1, -1)
         if layout.start >= 0:
             here = x[:, layout.start : layout.start + layout.n_ctx]
-            return Replaced.apply(x, here + context, layout.start)
+            return replace_from(layout.start, x, here + context)
         return x.index_add(1, layout.prompts, context.index_select(1, layout.context[layout.prompts]))
 
 
@@ -150,7 +150,7 @@ def _replace_prompts(layout: Layout, prompt: Tensor, x: Tensor) -> Tensor:
     """Put the prompt (n, W) at the prompt tokens' places of x (G, N, W), over what the block before made there."""
     prompt = prompt.to(x.dtype).expand(len(x), -1, -1)
     if layout.start >= 0:
-        return Replaced.apply(x, prompt, layout.start)
+        return replace_from(layout.start, x, prompt)
     return x.index_copy(1, layout.prompts, prompt.index_select(1, layout.context[layout.prompts]))
 
 
