@@ -10,8 +10,8 @@ Its directory gets log.txt, config.yaml, the checkpoints and its record (docs/re
 resumes a run that was interrupted, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
 started, 75 stopped by SIGTERM or Ctrl-C with everything saved: the same command resumes it.
 
-A run whose training step cannot be captured as a CUDA graph goes on, without one, in a process of its own: the capture
-leaves the device's state in doubt.
+Where a GPU lacks something (the training step cannot be captured as a CUDA graph, an operation has no deterministic
+algorithm) the run goes on without, in a fresh process: what failed leaves the device's state in doubt.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from promptclip.common.console import steady_streams
 from promptclip.common.names import require
 from runs.command_line import RESUMABLE, StopRequest, build_parser, stop_requests
 
-AGAIN = -1  # in place of an exit code: the run goes on in another process
 # What a user can put right: answered with one sentence instead of a traceback.
 SETUP_ERRORS = (ValueError, LookupError, OSError, ImportError, AssertionError, RuntimeError)
 
@@ -46,18 +45,19 @@ def main(argv: list[str] | None = None) -> int:
             tee, sys.stdout = sys.stdout, console  # setup_logger put a tee in its place
             if tee is not console:
                 tee.close()
-    if code != AGAIN:
+    if isinstance(code, int):
         return code
     command = [sys.executable, *sys.orig_argv[1:]] if argv is None else [sys.executable, __file__, *given]
-    command += ["MODEL.CUDA_GRAPH", "off"]
+    command += code
     sys.stdout.flush()
     if argv is None:
         os.execv(command[0], command)  # which frees what this process holds of the device
     return subprocess.run(command).returncode
 
 
-def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int:
-    """Do the run that `args`, read from `argv`, describe, or say why not; its exit code."""
+def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int | list[str]:
+    """Do the run that `args`, read from `argv`, describe, or say why not; its exit code, or with which KEY VALUE pairs
+    it is to go on in another process."""
     run = None
     try:
         require("torch", "clip", "dassl", "yacs", "tabulate")
@@ -82,19 +82,25 @@ def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int
     except Exception as error:
         if stop.explains(error):
             return stopped(run)
-        if is_failed_capture(error):
-            print(f"The training step could not be captured as a CUDA graph ({error}); going on without, anew.")
-            return AGAIN
+        if run and (more := what_goes_without(error, run.cfg)):
+            return more
         return failed(run, error)
     finally:
         if run:
             run.directory.release()
 
 
-def is_failed_capture(error: Exception) -> bool:
-    """Whether a training step could not be captured, and nothing else was wrong."""
-    module = sys.modules.get("trainers.cuda_graph")  # which takes seconds to import
-    return module is not None and isinstance(error, module.CaptureFailed)
+def what_goes_without(error: Exception, cfg: Any) -> list[str]:
+    """KEY VALUE pairs with which a run goes on that met `error`, and says so; none where there is no such way."""
+    # modules that take seconds to import, and without which no such error is met
+    graphs, environment = (sys.modules.get(name) for name in ("trainers.cuda_graph", "runs.environment"))
+    if graphs and isinstance(error, graphs.CaptureFailed) and cfg.MODEL.CUDA_GRAPH != "off":
+        print(f"The training step could not be captured as a CUDA graph ({error}); going on without, anew.")
+        return ["MODEL.CUDA_GRAPH", "off"]
+    if environment and environment.has_no_deterministic_form(error) and cfg.TRAIN.DETERMINISTIC == "strict":
+        print(f"{sentence(error).split(',')[0]} on this device: going on without, anew; the record will say so.")
+        return ["TRAIN.DETERMINISTIC", "warn"]
+    return []
 
 
 def stopped(run: Any) -> int:

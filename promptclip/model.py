@@ -130,7 +130,7 @@ class Precision:
         autocast: the type that forward passes are computed in by autocast, None without it.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name; bf16 on a GPU without it.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -139,6 +139,11 @@ class Precision:
         if name in ("fp16", "amp") and device.type != "cuda":
             print(f"PREC {name} needs CUDA, and this run has none: computing in fp32.")
             name = "fp32"
+        if name == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+            raise ValueError(
+                f"PREC bf16 needs a GPU that computes in it, Ampere or later; {torch.cuda.get_device_name(device)} "
+                "does not: use fp16 or amp."
+            )
         self.name = name
         self.autocast = {"amp": torch.float16, "bf16": torch.bfloat16}.get(name)
 

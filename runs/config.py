@@ -24,6 +24,7 @@ from promptclip.backbone import backbone_names
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
 from promptclip.memory import AUTO_ON_OFF
+from runs.environment import STRICTNESS
 
 PATHS = (
     *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.LIST"),
@@ -88,6 +89,7 @@ CHOICES = {
     "MODEL.CHECKPOINTING": AUTO_ON_OFF,
     "MODEL.CUDA_GRAPH": AUTO_ON_OFF,
     "DATALOADER.TEST.SAMPLER": ("SequentialSampler", "RandomSampler"),  # the others leave images out or repeat some
+    "TRAIN.DETERMINISTIC": STRICTNESS,
     "TRAIN.COUNT_ITER": ("train_x", "train_u", "smaller_one"),
     "TEST.SPLIT": ("test", "val"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
@@ -105,6 +107,8 @@ def default_config() -> CfgNode:
     # What the record holds besides the result (docs/records.md); none of it changes a result
     cfg.TEST.SHIFT_IMAGES = 256  # test images that feature_shift is measured on at the end; 0: not measured
     cfg.TEST.SAVE_FEATURES = False  # features.npz of the test images and classes
+    # On a GPU with a seed: refuse operations without a deterministic algorithm, or name them in the record (warn)
+    cfg.TRAIN.DETERMINISTIC = "strict"
     cfg.TRAIN.TRACK_SHIFT = False  # measure feature_shift after every epoch, in methods that do not use it too
     for name in TRAINER_REGISTRY.registered_names():
         extend_by_trainer(cfg, name)

@@ -21,21 +21,36 @@ except ImportError:  # Windows
     resource = None
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# torch's wordings; with warn_only its fused attention does not choose its deterministic form, and says so
+# torch's wordings, of a warning and of an error; with warn_only its fused attention does not choose its deterministic
+# form, and says so
 UNAVAILABLE = re.compile(
     r"(\S+) does not have a deterministic implementation|([\w ]+) defaults to a non-deterministic algorithm"
 )
+
+
+STRICTNESS = ("strict", "warn")
+
+
+def has_no_deterministic_form(error: BaseException) -> bool:
+    """Whether a strict `Determinism` broke off an operation."""
+    return isinstance(error, RuntimeError) and UNAVAILABLE.search(str(error)) is not None
 
 
 class Determinism:
     """Same seed, same machine, same numbers: asks torch for deterministic algorithms, notes the operations without one.
 
     `seed` below 0 asks for nothing: such a run is not to be repeated. On the CPU, results also depend on the number of
-    threads, which is therefore in the record.
+    threads, which is therefore in the record. Float32 is float32 meanwhile: convolutions too are not rounded to TF32.
+
+    Args:
+        seed: the run's.
+        cuda: whether it computes on a GPU.
+        strict: on a GPU, refuse operations without a deterministic algorithm (`has_no_deterministic_form`); only then
+            do fused attentions choose theirs.
     """
 
-    def __init__(self, seed: int, cuda: bool):
-        self.seed, self.cuda = seed, cuda
+    def __init__(self, seed: int, cuda: bool, strict: bool = False):
+        self.seed, self.cuda, self.strict = seed, cuda, strict and cuda
         self.without: set[str] = set()
 
     def __enter__(self) -> "Determinism":
@@ -44,10 +59,12 @@ class Determinism:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
         )
+        self._tf32 = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = False
         if self.seed >= 0:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
             torch.backends.cudnn.benchmark = False
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.use_deterministic_algorithms(True, warn_only=not self.strict)
             torch.utils.deterministic.fill_uninitialized_memory = False  # guards against reading it; costs time
             warnings.showwarning = self._watch
         elif self.cuda:
@@ -56,6 +73,7 @@ class Determinism:
 
     def __exit__(self, *exc: Any) -> None:
         warnings.showwarning = self._show
+        torch.backends.cudnn.allow_tf32 = self._tf32
         torch.use_deterministic_algorithms(self._before[0], warn_only=self._before[1])
 
     def _watch(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:

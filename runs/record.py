@@ -35,6 +35,7 @@ WITHOUT_EFFECT = frozenset(
         "TEST.SAVE_FEATURES",
         "TEST.SHIFT_IMAGES",
         "TRAIN.CHECKPOINT_FREQ",
+        "TRAIN.DETERMINISTIC",
         "TRAIN.PRINT_FREQ",
         "TRAIN.TRACK_SHIFT",
         "USE_CUDA",

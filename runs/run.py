@@ -62,7 +62,7 @@ class Run:
             self.directory.complete(unsupported(reason))
             self.finished = True
         cuda = torch.cuda.is_available() and self.cfg.USE_CUDA
-        self.determinism = Determinism(self.cfg.SEED, cuda)
+        self.determinism = Determinism(self.cfg.SEED, cuda, self.cfg.TRAIN.DETERMINISTIC == "strict")
 
     def build(self) -> None:
         """Seed, open the log, and build data and model."""

@@ -19,13 +19,27 @@ TICK_SECONDS = 0.2  # between two looks
 IN_USE_SECONDS = 1.0  # until a directory that others use is looked at again
 
 
+def visible_devices() -> str:
+    """The environment variable that names the GPUs a process sees."""
+    import torch
+
+    amd = torch.version.hip is not None and "HIP_VISIBLE_DEVICES" in os.environ
+    return "HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES"
+
+
 def gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may be set to for one run each; empty without a GPU."""
+    """What `visible_devices` may be set to for one run each; empty without a GPU.
+
+    Slices of a GPU (MIG) and GPUs by name are taken as they are listed: a process sees one slice alone, so that torch
+    counts no more.
+    """
     import torch
 
     count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] if named else [str(number) for number in range(count)]
+    named = [name.strip() for name in os.environ.get(visible_devices(), "").split(",") if name.strip()]
+    if not named or not count:
+        return [str(number) for number in range(count)]
+    return named[:count] if all(name.isdecimal() for name in named) else named
 
 
 class Local:
@@ -36,7 +50,7 @@ class Local:
         runner: does the runs.
         folder: of this sweep, for what runs print; beside it are the locks that all sweeps share.
         jobs: processes at once.
-        devices: values of CUDA_VISIBLE_DEVICES; job k gets the (k mod n)-th.
+        devices: values of `visible_devices`; job k gets the (k mod n)-th.
         progress: is told what happens.
     """
 
@@ -45,6 +59,7 @@ class Local:
     def __init__(self, plan: Plan, runner: Runner, folder: Path, jobs: int, devices: list[str], progress: Progress):
         self.plan, self.runner, self.folder, self.progress = plan, runner, folder, progress
         self.description = f"{jobs} at once"
+        self.jobs = jobs
         self.free_devices = [devices[job % len(devices)] if devices else None for job in range(jobs)]
         self.running: dict[Future[Outcome], tuple[PlannedRun, str | None, Lock]] = {}
         self.look_again: dict[str, float] = {}
@@ -96,7 +111,9 @@ class Local:
             if run.trains and not run.keeps_all:
                 self.tidy_mark(run).touch()
             self.progress.set(run, "running")
-            future = submit(self.runner.perform, run, environment_of(run, device), log)
+            environment = environment_of(run) | {"DASSL_JOBS": str(self.jobs)}
+            environment |= {} if device is None else {visible_devices(): device}
+            future = submit(self.runner.perform, run, environment, log)
             self.running[future] = run, device, lock
 
     def is_to_do(self, run: PlannedRun) -> bool:

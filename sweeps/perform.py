@@ -149,11 +149,9 @@ def kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def environment_of(run: PlannedRun, device: str | None = None) -> dict[str, str]:
-    """The environment of a run's process; `device` is what it sees of CUDA's."""
+def environment_of(run: PlannedRun) -> dict[str, str]:
+    """The environment of a run's process."""
     environment = dict(os.environ)
-    if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = device
     if is_embedded(run.dataset):  # its backbone is so small that a second thread only waits
         environment.setdefault("OMP_NUM_THREADS", "1")
     return environment

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from runs.environment import Determinism
+from runs.environment import Determinism, has_no_deterministic_form
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,28 @@ def test_other_warnings_are_shown_and_change_nothing():
     with pytest.warns(UserWarning, match="something else"), determinism:
         warnings.warn("something else", stacklevel=1)
     assert determinism.record()["deterministic"] is True
+
+
+def test_strict_on_a_gpu_alone():
+    import torch
+
+    for cuda, strict, warns in ((False, True, True), (True, True, False), (True, False, True)):
+        with Determinism(seed=1, cuda=cuda, strict=strict):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == warns
+            assert torch.backends.cudnn.allow_tf32 is False
+        assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.allow_tf32
+    with Determinism(seed=-1, cuda=False, strict=True):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ..."), True),
+        (ValueError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ..."), False),
+        (RuntimeError("CUDA error: out of memory"), False),
+    ],
+)
+def test_what_strictness_breaks_off(error, found):
+    assert has_no_deterministic_form(error) is found

@@ -15,7 +15,7 @@ import pytest
 import sweep
 from promptclip.common.files import Lock
 from sweeps import local
-from sweeps.local import file_name
+from sweeps.local import file_name, gpus, visible_devices
 from sweeps.perform import REPOSITORY
 
 TREE = "base2new/{}/emojinet/shots_16/{}/emojiclip/seed{}"
@@ -317,3 +317,25 @@ def test_streams_that_lack_a_letter_or_are_full_stop_nothing(tmp_path, monkeypat
     assert b"f\\xfcr/base2new" in sys.stdout.buffer.getvalue()
     monkeypatch.setattr(sys, "stdout", open("/dev/full", "w"))  # noqa: SIM115
     assert sweep.main(["demo/table1", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "count", "hip", "expected"),
+    [
+        ("CUDA_VISIBLE_DEVICES", "", 2, None, ["0", "1"]),
+        ("CUDA_VISIBLE_DEVICES", "2, 3", 2, None, ["2", "3"]),
+        ("CUDA_VISIBLE_DEVICES", "2,3,9", 2, None, ["2", "3"]),  # there is no ninth
+        ("CUDA_VISIBLE_DEVICES", "MIG-aa,MIG-bb,MIG-cc", 1, None, ["MIG-aa", "MIG-bb", "MIG-cc"]),
+        ("CUDA_VISIBLE_DEVICES", "MIG-aa", 0, None, []),
+        ("HIP_VISIBLE_DEVICES", "1,2", 2, "6.3", ["1", "2"]),
+        ("HIP_VISIBLE_DEVICES", "1,2", 2, None, ["0", "1"]),  # not an AMD build
+    ],
+)
+def test_the_gpus_there_are(variable, value, count, hip, expected, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr("torch.version.hip", hip)
+    assert gpus() == expected
+    assert visible_devices() == ("HIP_VISIBLE_DEVICES" if hip else "CUDA_VISIBLE_DEVICES")

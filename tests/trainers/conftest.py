@@ -11,7 +11,9 @@ class Anywhere(Precision):
     """fp16 and amp where there is no CUDA."""
 
     def __init__(self, name: str, device: torch.device) -> None:
-        super().__init__(name, torch.device("cuda"))
+        super().__init__("amp" if name == "bf16" else name, torch.device("cuda"))
+        if name == "bf16":  # which on CUDA asks the GPU
+            self.name, self.autocast = name, torch.bfloat16
 
 
 @pytest.fixture

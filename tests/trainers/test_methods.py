@@ -125,6 +125,15 @@ def test_half_precision_without_cuda_says_what_it_does(name, capsys):
     assert capsys.readouterr().out == f"PREC {name} needs CUDA, and this run has none: computing in fp32.\n"
 
 
+def test_bf16_is_refused_before_ampere(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(ValueError, match="bf16 needs .* Ampere or later; Tesla T4 does not: use fp16 or amp"):
+        Precision("bf16", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+    assert Precision("bf16", torch.device("cuda")).autocast == torch.bfloat16
+
+
 def test_bf16_trains_near_fp32(weights, tmp_path):
     results = []
     for precision in ("fp32", "bf16"):

@@ -66,7 +66,7 @@ _C = CN(
             "TEST": {
                 "SAMPLER": "SequentialSampler",
                 "BATCH_SIZE": 32,
-                # Worker processes of an evaluation; -1: one per core, or none where NUM_WORKERS is 0
+                # Worker processes of an evaluation; -1: one per core, up to 8, or none where NUM_WORKERS is 0
                 "NUM_WORKERS": -1,
             },
         },

@@ -3,8 +3,11 @@
 import atexit
 import math
 import multiprocessing
+import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ from dassl.utils.images import ImageCache, cores
 Transform = Callable | Sequence[Callable] | None
 
 MAX_WORKERS = 256
+MANY_WORKERS = 8  # more of them do not decode faster than a GPU takes, and each has batches in shared memory
+IN_FLIGHT = 2  # batches of a worker: those that torch prefetches
 """Worker processes of a loader; a slip of the keyboard must not fork without end."""
 
 BROKEN = "broken"
@@ -103,8 +108,9 @@ def collate_readable(items: list[dict[str, Any]]) -> dict[str, Any]:
 def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
     """Return the number of a loader's worker processes.
 
-    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core, or
-    none where training has none, and never more than one per batch.
+    For training it is DATALOADER.NUM_WORKERS, for an evaluation DATALOADER.TEST.NUM_WORKERS: with -1 one per core that
+    falls to this process of DASSL_JOBS (in the environment) on the machine, at most `MANY_WORKERS`, or none where
+    training has none, and never more than one per batch.
 
     Raises:
         ValueError: one of the two is no number of processes that a machine can bear.
@@ -117,7 +123,26 @@ def worker_count(cfg: Any, is_train: bool, batches: int) -> int:
     _check_workers("DATALOADER.TEST.NUM_WORKERS", asked, "-1 (all cores), 0 (none)", -1)
     if asked >= 0:
         return min(asked, batches)
-    return min(cores(), batches) if training else 0
+    jobs = os.environ.get("DASSL_JOBS", "1")
+    share = max(1, cores() // int(jobs)) if jobs.isdecimal() and int(jobs) else cores()
+    return min(share, MANY_WORKERS, batches) if training else 0
+
+
+def check_shared_memory(workers: int, batch: int, bytes_per_image: int, folder: Path = Path("/dev/shm")) -> str:
+    """Return a sentence where batches on their way from `workers` would not fit into shared memory, "" where they do.
+
+    A container has 64 MB of it unless told otherwise, and a worker that finds none left is killed without a word.
+    """
+    if not workers or not folder.is_dir():
+        return ""
+    needed, free = workers * IN_FLIGHT * batch * bytes_per_image, shutil.disk_usage(folder).free
+    if needed <= free:
+        return ""
+    return (
+        f"Note: {workers} loader workers may need {needed / 2**20:,.0f} MiB of shared memory, and {folder} has "
+        f"{free / 2**20:,.0f} MiB free; give the container more (docker run --shm-size 2g), or set "
+        "DATALOADER.NUM_WORKERS and DATALOADER.TEST.NUM_WORKERS lower."
+    )
 
 
 def _check_workers(key: str, number: Any, lowest: str, least: int) -> None:
@@ -179,6 +204,9 @@ def build_data_loader(
         raise ValueError(f"BATCH_SIZE must be at least 1, not {batch_size}.")
     skips = not is_train and cfg.TEST.get("SKIP_BROKEN", False)
     workers = worker_count(cfg, is_train, math.ceil(len(data_source) / batch_size))
+    short = check_shared_memory(workers, batch_size, 4 * 3 * math.prod(cfg.INPUT.SIZE))
+    if short:
+        print(short)
     wrapper = dataset_wrapper or DatasetWrapper
     cached = is_train and cfg.DATALOADER.get("CACHE_MB", 0) and hasattr(wrapper, "keep_images")
     loader = (CachingLoader if cached else DataLoader)(

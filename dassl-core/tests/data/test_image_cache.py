@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from dassl.data import DataManager
-from dassl.data.data_manager import build_data_loader, worker_count
+from dassl.data.data_manager import build_data_loader, check_shared_memory, worker_count
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image, set_random_seed
 from dassl.utils.images import ImageCache
@@ -75,7 +75,7 @@ def test_a_broken_image_is_named_when_its_turn_comes(cfg, items, tmp_path):
 
 @pytest.mark.parametrize(
     ("asked", "training", "batches", "expected"),
-    [(-1, 8, 100, 16), (-1, 8, 3, 3), (-1, 0, 100, 0), (5, 0, 100, 5), (256, 0, 2, 2)],
+    [(-1, 8, 100, 8), (-1, 8, 3, 3), (-1, 0, 100, 0), (5, 0, 100, 5), (256, 0, 2, 2)],
 )
 def test_workers_of_an_evaluation(cfg, monkeypatch, asked, training, batches, expected):
     monkeypatch.setattr("dassl.data.data_manager.cores", lambda: 16)
@@ -91,6 +91,27 @@ def test_no_machine_is_made_to_fork_without_end(cfg, monkeypatch, key, number):
     cfg.merge_from_list([key, number])
     with pytest.raises(ValueError, match=rf"{key} is {number}; allowed is .* up to 256"):
         DataManager(cfg)
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "expected"), [(64, None, 8), (64, "2", 8), (16, "4", 4), (4, "16", 1), (4, "no", 4)]
+)
+def test_workers_of_an_evaluation_beside_others(cfg, monkeypatch, cores, jobs, expected):
+    monkeypatch.setattr("dassl.data.data_manager.cores", lambda: cores)
+    monkeypatch.delenv("DASSL_JOBS", raising=False)
+    if jobs:
+        monkeypatch.setenv("DASSL_JOBS", jobs)
+    cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.TEST.NUM_WORKERS = 4, -1
+    assert worker_count(cfg, False, 100) == expected
+
+
+def test_too_little_shared_memory_is_said(tmp_path, monkeypatch):
+    free = shutil._ntuple_diskusage(2**26, 0, 2**26)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    image = 4 * 3 * 224 * 224
+    assert "may need 919 MiB of shared memory" in check_shared_memory(8, 100, image, tmp_path)
+    assert check_shared_memory(8, 4, image, tmp_path) == check_shared_memory(0, 100, image, tmp_path) == ""
+    assert check_shared_memory(8, 100, image, tmp_path / "none") == ""
 
 
 def test_evaluation_in_workers_changes_no_pixel_and_no_order(cfg):

@@ -1,0 +1,161 @@
+"""Training on a real GPU: graphs, precisions, memory, data that comes through pinned memory."""
+
+import gc
+
+import pytest
+import small_run
+import torch
+from behaviour import build, data, same, state_of
+from trainer_factory import logits
+
+from benchmarks.setting import batch, class_names, random_clip
+from benchmarks.setting import build as build_large
+from runs.environment import Determinism
+from trainers.cuda_graph import CaptureFailed, CudaRecorder, GraphedStep
+
+pytestmark = pytest.mark.gpu
+RESTORE = ("RESTORE_m", "RESTORE_m", {})
+
+
+def on_gpu(graph="auto", precision="fp32", node="RESTORE_M"):
+    return ["USE_CUDA", True, "MODEL.CUDA_GRAPH", graph, f"TRAINER.{node}.PREC", precision]
+
+
+@pytest.mark.parametrize("graph", ["auto", "off"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "amp", "bf16"])
+@pytest.mark.parametrize("method", ["RESTORE_m", "RESTORE_p", "CoCoOp", "MMRL"])
+def test_a_seed_gives_the_same_bits_again(method, precision, graph, weights, tmp_path):
+    node = {"RESTORE_m": "RESTORE_M", "RESTORE_p": "RESTORE_P", "CoCoOp": "COCOOP"}.get(method, method)
+    states = []
+    for number in range(2):
+        determinism = Determinism(1, cuda=True, strict=True)
+        with determinism:
+            trainer = build((method, method, {}), weights, tmp_path / str(number), extra=on_gpu(graph, precision, node))
+            trainer.train()
+            states.append(state_of(trainer) | {"logits": logits(trainer, data()[1].cuda())})
+        assert determinism.record()["deterministic"] is True
+    assert same(*states)
+
+
+@pytest.mark.parametrize("best", ["last_step", "best_val"])
+def test_a_resumed_run_equals_an_uninterrupted_one_with_graphs(best, weights, tmp_path):
+    class Killed(Exception):
+        pass
+
+    extra = [*on_gpu(precision="fp16"), "TRAIN.CHECKPOINT_FREQ", 1, "TEST.FINAL_MODEL", best]
+    with Determinism(1, cuda=True, strict=True):
+        whole = build(RESTORE, weights, tmp_path / "whole", extra=extra)
+        broken = build(RESTORE, weights, tmp_path / "broken", extra=extra)
+        for trainer in (whole, broken):
+            trainer.val_loader = trainer.test_loader = trainer.train_loader_x
+        whole.train()
+        step = broken.forward_backward
+
+        def until_epoch_2(batch):
+            if broken.epoch == 2:
+                raise Killed
+            return step(batch)
+
+        broken.forward_backward = until_epoch_2
+        with pytest.raises(Killed):
+            broken.train()
+        torch.manual_seed(7)
+        resumed = build(RESTORE, weights, tmp_path / "broken", extra=extra)
+        resumed.val_loader = resumed.test_loader = resumed.train_loader_x
+        resumed.train()
+    assert isinstance(resumed.step, GraphedStep) and resumed.step.replay is not None
+    assert resumed.start_epoch == 2 and same(state_of(whole), state_of(resumed))
+
+
+def test_what_waits_for_the_device_is_refused_before_a_capture(weights, tmp_path, capsys):
+    trainer = build(RESTORE, weights, tmp_path, extra=on_gpu())
+    gradients = trainer.gradients
+
+    def waits(*inputs):
+        torch.ones(1, device="cuda").item()
+        return gradients(*inputs)
+
+    trainer.gradients = waits
+    trainer.train()
+    assert "No CUDA graph of the training step: it waits for the device" in capsys.readouterr().out
+    assert logits(trainer, data()[1].cuda()).isfinite().all()
+
+
+def test_a_capture_that_breaks_leaves_the_stream_as_it_was(weights, tmp_path):
+    """Whatever else it leaves behind: a run goes on in another process (test_capture.py)."""
+    trainer = build(RESTORE, weights, tmp_path, extra=on_gpu())
+    gradients = trainer.gradients
+
+    def breaks(*inputs):
+        if torch.cuda.is_current_stream_capturing():
+            torch.ones(1, device="cuda").item()
+        return gradients(*inputs)
+
+    trainer.gradients = breaks
+    before = torch.cuda.current_stream()
+    with pytest.raises(CaptureFailed):
+        trainer.train()
+    assert torch.cuda.current_stream() == before
+
+
+def test_fp16_gradients_at_500_classes(record_property):
+    """ViT-B/16: to half a percent of single precision's, with the loss scale."""
+    names, model = class_names(500), random_clip()
+    images = batch(names, 4, 224)
+    found = {}
+    for precision in ("fp32", "fp16"):
+        trainer = build_large("RESTORE_m", "fast", names, model, "cuda", options=["TRAINER.RESTORE_M.PREC", precision])
+        trainer.launched(images["img"], images["label"])
+        found[precision] = torch.cat([one.grad.flatten() for one in trainer.learner.parameters()])
+    error = (found["fp16"] - found["fp32"]).norm() / found["fp32"].norm()
+    record_property("error", error.item())
+    assert error < 0.005
+
+
+@pytest.mark.parametrize("method", ["MaPLe", "RESTORE_m"])
+def test_memory_at_500_classes_is_foretold(method, record_property):
+    """ViT-B/16 in fp16, steps as graphs, and an evaluation of 100 images beside the graph."""
+    names = class_names(500)
+    trainer = build_large(method, "graph", names, random_clip(), "cuda")
+    layout, shift = trainer.classes.text, trainer.learner.shift_scale is not None
+    foretold = trainer.clip.kept_bytes(layout, 4, 2, shift), trainer.clip.passing_bytes(layout, 100)
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):
+        trainer.forward_backward(batch(names, 4, 224))
+    stepped = torch.cuda.max_memory_allocated() - before
+    held = torch.cuda.memory_allocated()
+    trainer.set_model_mode("eval")
+    torch.cuda.reset_peak_memory_stats()
+    with torch.no_grad():
+        assert trainer.model_inference(batch(names, 100, 224)["img"].cuda()).isfinite().all()
+    tested = torch.cuda.max_memory_allocated() - held
+    record_property("bytes", [stepped, tested, *foretold])
+    assert 0.6 < stepped / foretold[0] < 1.8 and tested < 1.8 * foretold[1], (stepped, tested, foretold)
+
+
+def test_a_real_loader_with_workers_and_pinned_memory(tmp_path):
+    argv = small_run.prepare(tmp_path / "small")
+    lines = []
+    for graph in ("auto", "off"):
+        folder = tmp_path / graph
+        options = ["DATALOADER.NUM_WORKERS", "2", "MODEL.CUDA_GRAPH", graph]
+        code, text = small_run.run([*argv, "--output-dir", str(folder), *options], tmp_path / f"{graph}.txt")
+        assert code == 0, text
+        assert "CUDA graph of the" not in text
+        lines.append(small_run.epoch_lines(folder))
+    assert lines[0].keys() == lines[1].keys() and len(lines[0]) == 12
+    assert lines[0] == lines[1]  # the very same kernels
+
+
+def test_a_graph_is_one_launch(weights, tmp_path):
+    trainer = build(RESTORE, weights, tmp_path, extra=on_gpu())
+    trainer.train()
+    assert isinstance(trainer.step, GraphedStep) and isinstance(trainer.step.recorder, CudaRecorder)
+    inputs = [data()[0][0][key] for key in ("img", "label")]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        trainer.step(*inputs)
+    launches = sum(event.count for event in profile.key_averages() if event.key.startswith("cudaLaunch"))
+    assert launches < 10
