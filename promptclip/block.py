@@ -179,10 +179,25 @@ def finish_changed(
     return out if change.adapter is None else out + change.adapter(normed).to(out.dtype)
 
 
-def perceptron(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
-    """Hidden layer before its activation, scaled by SLOPE, and output of CLIP's two-layer perceptron."""
-    hidden = torch.addmm(b1, x, w1.t(), alpha=SLOPE, beta=SLOPE)
-    return hidden, torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / SLOPE)
+def fold_slope(block: ResidualAttentionBlock) -> None:
+    """Have the weights of the block's perceptron hold SLOPE, so that its activation is silu: the same function.
+
+    In place, once. A GPU then adds the biases within the matrix products, which it does not where these are scaled.
+    """
+    first, second = block.mlp.c_fc, block.mlp.c_proj
+    if not isinstance(block.mlp.gelu, nn.SiLU):
+        first.weight.data, first.bias.data = first.weight.data * SLOPE, first.bias.data * SLOPE
+        second.weight.data = second.weight.data / SLOPE
+        block.mlp.gelu = nn.SiLU()
+
+
+def perceptron(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+    """Hidden layer before its activation, scaled by `slope`, and output of CLIP's two-layer perceptron.
+
+    `slope` is SLOPE, or 1 where the weights hold that.
+    """
+    hidden = torch.addmm(b1, x, w1.t(), alpha=slope, beta=slope)
+    return hidden, torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / slope)
 
 
 class FrozenMLP(torch.autograd.Function):
@@ -193,15 +208,15 @@ class FrozenMLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-        hidden, out = perceptron(x, w1, b1, w2, b2)
+    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, slope: float) -> Tensor:
+        hidden, out = perceptron(x, w1, b1, w2, b2, slope)
         ctx.save_for_backward(hidden, w1, w2)
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         hidden, w1, w2 = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(grad @ w2, hidden) @ w1, None, None, None, None
+        return torch.ops.aten.silu_backward(grad @ w2, hidden) @ w1, None, None, None, None, None
 
 
 def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -215,9 +230,10 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     if any(weight.requires_grad for weight in weights):
         raise ValueError("The towers train prompts of a frozen CLIP: call requires_grad_(False) on the model first.")
     rows = x.to(first.weight.dtype).flatten(0, -2)  # under autocast the blocks' weights are in its type (`Precision`)
+    slope = 1.0 if isinstance(block.mlp.gelu, nn.SiLU) else SLOPE
     if not torch.is_grad_enabled():  # plain operations, which exporters can read
-        return perceptron(rows, *weights)[1].view(x.shape)
-    return FrozenMLP.apply(rows, *weights).view(x.shape)
+        return perceptron(rows, first.weight, first.bias, second.weight, second.bias, slope)[1].view(x.shape)
+    return FrozenMLP.apply(rows, *weights, slope).view(x.shape)
 
 
 # ---- memory for time ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import torch
 from clip.model import CLIP, ResidualAttentionBlock, convert_weights
 from torch import Tensor
 
+from promptclip.block import fold_slope
 from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts, Layout, in_rows, lay_out
 from promptclip.memory import WIDTHS, WIDTHS_OF_ATTENTION, kept_bytes
@@ -150,15 +151,19 @@ class Precision:
     def weights(self, model: CLIP) -> CLIP:
         """The frozen CLIP as this precision keeps it, changed in place.
 
-        fp16 keeps the norms of the blocks in half precision too (`block.layer_norm`). Under autocast, which would cast
-        weights anew at every use, the blocks' matrices are kept in its type; all else stays in float32, so that what
-        the blocks add to does.
+        Half precision keeps the blocks' activation within their weights (`block.fold_slope`). fp16 keeps their norms in
+        half precision too (`block.layer_norm`). Under autocast, which would cast weights anew at every use, the blocks'
+        matrices are kept in its type; all else stays in float32, so that what the blocks add to does.
         """
+        kind = torch.float16 if self.name == "fp16" else self.autocast
+        if kind is None:
+            return model
+        found = [module for module in model.modules() if isinstance(module, ResidualAttentionBlock)]
+        for block in found:
+            fold_slope(block)  # before anything is rounded
         if self.name == "fp16":
             convert_weights(model)
-        kind = torch.float16 if self.name == "fp16" else self.autocast
-        for block in (module for module in model.modules() if isinstance(module, ResidualAttentionBlock)):
-            for name, parameter in block.named_parameters():
-                if kind is not None and name.startswith("ln_") == (self.name == "fp16"):
-                    parameter.data = parameter.data.to(kind)
+        for name, parameter in (named for block in found for named in block.named_parameters()):
+            if name.startswith("ln_") == (self.name == "fp16"):
+                parameter.data = parameter.data.to(kind)
         return model

@@ -60,8 +60,15 @@ class Rows(NamedTuple):
 
     def to(self, device: torch.device) -> "Rows":
         """The same on `device`."""
-        moved = {name: one.to(device) for name, one in self._asdict().items() if isinstance(one, (Tensor, Read))}
-        return self._replace(**moved)
+        return self._replace(
+            token=self.token.to(device),
+            own=self.own.to(device),
+            back=None if self.back is None else self.back.to(device),
+            real=self.real.to(device),
+            read=self.read.to(device),
+            ends=self.ends.to(device),
+            packed_ends=self.packed_ends.to(device),
+        )
 
 
 def rows_of(prefix: int, lengths: Tensor, rank: Tensor, kept: Tensor) -> Rows:

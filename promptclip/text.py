@@ -241,7 +241,9 @@ def _attend(layout: Layout, heads: Heads | Tensor, unprompted: bool = False) -> 
     """Attention of all tokens (G, N, W); `unprompted` with prompt tokens out of sight, and of no meaning there."""
     if isinstance(heads, Heads):
         return attend_grouped(layout, heads, unprompted)
-    return attend_in_rows(heads, layout.unprompted_rows if unprompted else layout.rows)
+    rows = layout.unprompted_rows if unprompted else layout.rows
+    assert rows is not None  # `_heads` saw to it
+    return attend_in_rows(heads, rows)
 
 
 def _square_norm(layout: Layout, squares: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ In place of `torch.amp.GradScaler`, which asks the device for a value of its own
 overflowed comes with the step's other numbers. It is saved and resumed like one, also from one's checkpoints.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,7 +39,7 @@ class LossScale:
         """The loss to start a backward pass from."""
         return loss * self.tensor
 
-    def unscale(self, gradients: Sequence[Tensor]) -> Tensor:
+    def unscale(self, gradients: list[Tensor]) -> Tensor:
         """Scale gradients back in place; their norm, which is not finite where one overflowed."""
         torch._foreach_mul_(gradients, 1 / self.tensor)
         return torch.nn.utils.get_total_norm(gradients)

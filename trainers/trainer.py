@@ -194,10 +194,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
         tested = self.clip.passing_bytes(text_layout, cfg.DATALOADER.TEST.BATCH_SIZE)
         recorder = recorder_for(self.clip.device)
-        plan = plan_memory(
-            *(cfg.MODEL.CHECKPOINTING, cfg.MODEL.CUDA_GRAPH if recorder else "off"),
-            *(needed, tested, free_bytes(self.clip.device)),
-        )
+        wanted = cfg.MODEL.CUDA_GRAPH if recorder else "off"
+        plan = plan_memory(cfg.MODEL.CHECKPOINTING, wanted, needed, tested, free_bytes(self.clip.device))
         print(plan.line)
         self.clip.set_checkpointing(plan.checkpointing)
         if plan.graph and recorder:

@@ -4,10 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from small_clip import clip_model
+from small_clip import clip_model, in_double
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from promptclip import ClassPrompts, PromptedCLIP
+from promptclip.block import fold_slope, frozen_mlp
 from promptclip.learner import cosine_logits
 from promptclip.model import Precision
 
@@ -15,9 +16,14 @@ CLASSES = ClassPrompts.with_context(["cat", "general hummer suv"], 2, "a photo o
 MODES = {"fp16": 0.01, "amp": 0.01, "bf16": 0.05}
 
 
+def precision_of(name):
+    """As on a GPU; bf16 is the same on a CPU, and would ask a GPU whether it can."""
+    return Precision(name, torch.device("cpu" if name == "bf16" else "cuda"))
+
+
 def run(name, rows):
     """Logits, both shifts and two gradients of one random functional; the types of features and shift."""
-    precision = Precision(name, torch.device("cuda"))
+    precision = precision_of(name)
     model = precision.weights(deepcopy(clip_model("tiny12")))
     generator = torch.Generator().manual_seed(0)
     text, vision = (
@@ -54,7 +60,7 @@ def test_weights_are_cast_once():
             return func(*args, **(kwargs or {}))
 
     for name in ("amp", "bf16"):
-        precision = Precision(name, torch.device("cuda"))
+        precision = precision_of(name)
         model = precision.weights(deepcopy(clip_model("tiny12")))
         matrices = {p.data_ptr() for block in model.transformer.resblocks for p in block.parameters() if p.dim() == 2}
         tower = PromptedCLIP(model, True, precision.autocast)
@@ -62,3 +68,15 @@ def test_weights_are_cast_once():
         with Casts():
             tower.encode_text(tower.layout(CLASSES), [prompt], shift=True)[1].norm.sum().backward()
         assert prompt.grad is not None and not cast
+
+
+def test_a_slope_within_the_weights_is_the_same_function():
+    model = in_double(clip_model("tiny12"))
+    block, x = model.transformer.resblocks[0], torch.randn(5, 64, dtype=torch.double, requires_grad=True)
+    before = frozen_mlp(block, x)
+    expected = torch.autograd.grad(before.sum(), x)[0]
+    for _ in range(2):  # again is once
+        fold_slope(block)
+        assert torch.allclose(block.mlp(x), before, rtol=1e-12, atol=1e-12)
+        assert torch.allclose(frozen_mlp(block, x), before, rtol=1e-12, atol=1e-12)
+        assert torch.allclose(torch.autograd.grad(frozen_mlp(block, x).sum(), x)[0], expected, rtol=1e-12, atol=1e-12)
