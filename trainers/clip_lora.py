@@ -64,5 +64,6 @@ register(
         node="CLIP_LORA",
         learns=("text_lora", "visual_lora"),
         needs_vit=True,
+        graph=False,
     )
 )

@@ -121,6 +121,7 @@ class Method:
         unused: first names of entries that checkpoints of this method may hold without their being used.
         new_classes: why it tells no classes but those it was trained on; "" where it does.
         views: of each training image (DATALOADER.K_TRANSFORMS); the second is the teacher's.
+        graph: its steps may be replayed as a CUDA graph; not where they ask for values, or draw random numbers.
         recognise: (names in a checkpoint) -> options that it was certainly trained with.
     """
 
@@ -136,6 +137,7 @@ class Method:
     unused: tuple[str, ...] = ()
     new_classes: str = ""
     views: int = 1
+    graph: bool = True
     recognise: Callable[[Iterable[str]], dict[str, Any]] = field(default=lambda names: {})
 
     def defaults(self) -> CfgNode:

@@ -91,6 +91,10 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         """
         self.check_options(cfg)
         optimisation.check(cfg.OPTIM)
+        if cfg.MODEL.CUDA_GRAPH == "on" and not self.method.graph:
+            raise ValueError(
+                f"MODEL.CUDA_GRAPH is on, but a step of {self.method.name} is another each time; set it to auto or off."
+            )
         name = cfg.MODEL.BACKBONE.NAME
         print(f"Loading CLIP (backbone: {name})")
         self.backbone = load_clip(name)
@@ -193,7 +197,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
         needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
         tested = self.clip.passing_bytes(text_layout, cfg.DATALOADER.TEST.BATCH_SIZE)
-        recorder = recorder_for(self.clip.device)
+        recorder = recorder_for(self.clip.device) if self.method.graph else None
         wanted = cfg.MODEL.CUDA_GRAPH if recorder else "off"
         plan = plan_memory(cfg.MODEL.CHECKPOINTING, wanted, needed, tested, free_bytes(self.clip.device))
         print(plan.line)

@@ -74,5 +74,6 @@ register(
         node="TWO_STAGE",
         learns=("text_norms", "visual_norms", "classifier"),
         needs_vit=True,
+        graph=False,
     )
 )

@@ -10,13 +10,10 @@ from tape import OnDevice, Tape, TapeRecorder
 
 from trainers.cuda_graph import CaptureFailed, GraphedStep, alike
 
-# Not repeated by a graph: what takes no steps, what asks in each for its stage, what draws dropout (a first replay does
-# not say what the step said).
-NOT_GRAPHED = (*FITTED, "TwoStage", "CLIP_LoRA")
 TRAINED = [
     pytest.param(entry, id=entry[0])
     for entry in ENTRIES
-    if TRAINER_REGISTRY.get(entry[1]).method.learns and entry[0] not in NOT_GRAPHED
+    if (method := TRAINER_REGISTRY.get(entry[1]).method).learns and method.graph and entry[1] not in FITTED
 ]
 ON_GPU = ["USE_CUDA", True]
 
@@ -174,6 +171,19 @@ def test_a_loss_that_breaks_is_named_and_nothing_is_learned_from_it(weights, tmp
     with pytest.raises(FloatingPointError, match="The term ce broke in epoch 1, batch 1"):
         trainer.forward_backward(batch | {"img": batch["img"] * float("nan")})
     assert same(before, state_of(trainer))
+
+
+def test_a_step_that_is_another_each_time_is_not_replayed(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainers.trainer.recorder_for", lambda device: TapeRecorder())
+    for method in ("TwoStage", "CLIP_LoRA"):
+        trainer = build((method, method, {}), weights, tmp_path / method)
+        trainer.plan_memory()
+        assert not isinstance(trainer.step, GraphedStep)
+        with pytest.raises(ValueError, match=f"CUDA_GRAPH is on, but a step of {method} is another each time"):
+            build((method, method, {}), weights, tmp_path / method, extra=["MODEL.CUDA_GRAPH", "on"])
+    trainer = build(("MaPLe", "MaPLe", {}), weights, tmp_path, extra=["MODEL.CUDA_GRAPH", "on"])
+    trainer.plan_memory()
+    assert isinstance(trainer.step, GraphedStep)
 
 
 @pytest.mark.gpu
