@@ -157,7 +157,7 @@ class Classifier:
 
     @torch.no_grad()
     def _outputs(self, images: Tensor) -> list[Output]:
-        place, classes, text = self._ready()
+        place, classes, text = self.prepared()
         few = self.learner.images_at_once(classes) if text is None else None
         images = images.to(self.device)
         parts = [images] if few is None else images.split(few)
@@ -171,7 +171,7 @@ class Classifier:
         Raises:
             ValueError: they depend on the image.
         """
-        text = self._ready().text
+        text = self.prepared().text
         if text is None:
             raise ValueError(
                 f"The text features of {self.description.method} depend on the image, so there are none without one."
@@ -207,11 +207,11 @@ class Classifier:
             except ValueError as error:
                 raise ValueError(f"{method} takes no template: {error}. Give class names alone.") from None
         changed = Classifier(replace(self.description, classes=tuple(names)), parts, self.clip)
-        changed._ready()  # so that a name which does not fit is refused now
+        changed.prepared()  # so that a name which does not fit is refused now
         return changed
 
     @torch.no_grad()
-    def _ready(self) -> Prepared:
+    def prepared(self) -> Prepared:
         """The class names, prepared where the weights are now."""
         place = (self.device, self.clip.model.dtype)
         if self._prepared is None or self._prepared.place != place:

@@ -7,7 +7,8 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class ImageSide(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        method, ready = classifier.description.method, classifier._ready()
+        method, ready = classifier.description.method, classifier.prepared()
         if ready.text is None:
             raise ValueError(
                 f"{method} cannot be exported: its text features depend on the image, so that there is no class matrix "
@@ -92,8 +93,17 @@ def export(classifier: Classifier, form: str, folder: str | Path) -> list[Path]:
         raise ValueError(f"classes.txt has one class name a line, and {broken[0]!r} has several.")
     writers: dict[str, Callable[[Classifier, dict[str, object], Path], Path]]
     writers = {"onnx": write_onnx, "torchscript": write_torchscript, "matrix": write_matrix}
+    if form != "matrix":
+        ImageSide(classifier)  # so that a refusal leaves no folder
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    made = writers[form](classifier, said, folder)
+    try:
+        made = writers[form](classifier, said, folder)
+    except Exception:
+        if new:
+            with suppress(OSError):  # somebody else put something into it
+                folder.rmdir()
+        raise
     write_atomically(folder / "classes.json", json.dumps(said, indent=2, ensure_ascii=False) + "\n")
     write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in names))
     return [made, folder / "classes.json", folder / "classes.txt"]
@@ -103,6 +113,19 @@ def sample(classifier: Classifier, batch: int) -> Tensor:
     """(batch, 3, size, size) noise in the place of pictures, the same each time."""
     size = classifier.description.preprocessing.size
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+
+
+@contextmanager
+def told(form: str, classifier: Classifier) -> Iterator[None]:
+    """An error of torch's exporter as a ValueError that says whose it is."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"torch {torch.__version__} could not make {form} of {classifier.description.method} ({reason}); report it "
+            "with both names, or try another format or torch."
+        ) from error
 
 
 @torch.no_grad()
@@ -117,18 +140,19 @@ def write_onnx(classifier: Classifier, said: dict[str, object], folder: Path) ->
     with tempfile.TemporaryDirectory(dir=folder) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         file = Path(place) / "model.onnx"
-        torch.onnx.export(
-            side,
-            (sample(classifier, 2),),
-            file,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            opset_version=OPSET,
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-            external_data=False,
-            verbose=False,
-        )
+        with told("ONNX", classifier):
+            torch.onnx.export(
+                side,
+                (sample(classifier, 2),),
+                file,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+                external_data=False,
+                verbose=False,
+            )
         made = onnx.load(file)
         text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in said.items()}
         onnx.helper.set_model_props(made, text)
@@ -146,7 +170,8 @@ def write_torchscript(classifier: Classifier, said: dict[str, object], folder: P
     with tempfile.TemporaryDirectory(dir=folder) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what the trace holds fixed, which `check` looks at with other batch sizes
         file = str(Path(place) / "model.pt")
-        traced = torch.jit.trace(side, sample(classifier, 2), check_trace=False)
+        with told("TorchScript", classifier):
+            traced = torch.jit.trace(side, sample(classifier, 2), check_trace=False)
         torch.jit.save(traced, file, _extra_files={METADATA: json.dumps(said)})
         loaded = torch.jit.load(file, map_location=classifier.device)
         check(side, lambda images: [one.cpu().numpy() for one in loaded(images)], classifier)

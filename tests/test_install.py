@@ -67,7 +67,7 @@ def test_the_metadata_is_complete(info):
     for module in COMMANDS.keys() - {"dassl"}:  # Dassl is the user's choice: ours or upstream's
         assert distributions.get(module, module) in required
     assert "dassl" not in required
-    assert {"hub", "export", "slurm", "report", "tracking", "test"} == set(metadata.get_all("Provides-Extra"))
+    assert {"hub", "export", "serve", "slurm", "report", "tracking", "test"} == set(metadata.get_all("Provides-Extra"))
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "MIT" and (info / "licenses" / "LICENSE").is_file()
 

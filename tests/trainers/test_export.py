@@ -25,40 +25,36 @@ def left(request, weights, tmp_path):
     return request.param, promptclip.load(write_classifier(trainer, trainer.cfg, tmp_path, record))
 
 
-def test_onnx_says_what_torch_says(left, tmp_path):
+def test_every_form_says_what_torch_says(left, tmp_path):
     entry, model = left
     if entry[1] in PER_IMAGE:
-        with pytest.raises(ValueError, match="its text features depend on the image"):
-            export(model, "onnx", tmp_path / "out")
+        for form in FORMATS:
+            with pytest.raises(ValueError, match="its text features depend on the image"):
+                export(model, form, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
         return
-    export(model, "onnx", tmp_path / "out")
-    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     images = sample(model, 5)  # neither of the sizes that the export itself is checked with
-    probabilities, features = session.run(None, {"images": images.numpy()})
-    normalised = model.description.preprocessing.normalise(images)
-    expected = model.logits(normalised).softmax(1)
-    assert np.abs(probabilities - expected.numpy()).max() <= 1e-4
-    assert features.shape[0] == 5 and np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-4)
-    said = json.loads((tmp_path / "out" / "classes.json").read_text())
-    assert said["classes"] == list(model.classes) and said["method"] == entry[1]
-    assert session.get_modelmeta().custom_metadata_map["method"] == entry[1]
-
-
-@pytest.mark.parametrize("form", [form for form in FORMATS if form != "onnx"])
-def test_other_forms(form, weights, tmp_path):
-    trainer = build(("MaPLe", "MaPLe", {}), weights, tmp_path, epochs=1)
-    trainer.train()
-    model = promptclip.load(write_classifier(trainer, trainer.cfg, tmp_path, {"dataset": "tensors"}))
-    file = export(model, form, tmp_path / form)[0]
-    images = sample(model, 4)
     expected = model.logits(model.description.preprocessing.normalise(images)).softmax(1)
-    if form == "torchscript":
-        found = torch.jit.load(file)(images)[0]
-    else:
+    for form in FORMATS:
+        if form == "matrix" and not model.cosine:
+            with pytest.raises(ValueError, match="more than a matrix .* export it as onnx"):
+                export(model, form, tmp_path / form)
+            assert not (tmp_path / form).exists()
+            continue
+        file = export(model, form, tmp_path / form)[0]
         said = json.loads((tmp_path / form / "classes.json").read_text())
-        features = torch.from_numpy(export_features(model, images))
-        found = (said["logit_scale"] * features @ torch.from_numpy(np.load(file)).t()).softmax(1)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+        assert said["classes"] == list(model.classes) and said["method"] == entry[1]
+        if form == "onnx":
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            found, features = session.run(None, {"images": images.numpy()})
+            assert features.shape[0] == 5 and np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-4)
+            assert session.get_modelmeta().custom_metadata_map["method"] == entry[1]
+        elif form == "torchscript":
+            found = torch.jit.load(file)(images)[0].numpy()
+        else:
+            features = torch.from_numpy(export_features(model, images))
+            found = (said["logit_scale"] * features @ torch.from_numpy(np.load(file)).t()).softmax(1).numpy()
+        assert np.abs(found - expected.numpy()).max() <= 1e-4, form
 
 
 def export_features(model, images):
@@ -73,7 +69,24 @@ def test_what_cannot_be_written(weights, tmp_path):
     trainer = build(("LPpp", "LPpp", {}), weights, tmp_path, epochs=1)
     trainer.train()
     model = promptclip.load(write_classifier(trainer, trainer.cfg, tmp_path, {"dataset": "tensors"}))
-    with pytest.raises(ValueError, match="more than a matrix .* export it as onnx"):
-        export(model, "matrix", tmp_path / "out")
     with pytest.raises(ValueError, match="'tflite' is none of onnx, torchscript, matrix"):
         export(model, "tflite", tmp_path / "out")
+
+
+def test_what_torch_cannot_export_is_one_sentence(weights, tmp_path, monkeypatch):
+    trainer = build(("MaPLe", "MaPLe", {}), weights, tmp_path, epochs=1)
+    trainer.train()
+    model = promptclip.load(write_classifier(trainer, trainer.cfg, tmp_path, {"dataset": "tensors"}))
+
+    def fails(*args, **kwargs):
+        raise RuntimeError("unordered_map::at\nmore")
+
+    monkeypatch.setattr(torch.jit, "trace", fails)
+    with pytest.raises(ValueError, match="could not make TorchScript of MaPLe .unordered_map::at more."):
+        export(model, "torchscript", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(ValueError):
+        export(model, "torchscript", tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").exists()
