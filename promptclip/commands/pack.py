@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from promptclip.common.class_list import class_list
+
 HELP = "make the classifier folder of a training that was run before trainings left one"
 
 
@@ -20,6 +22,6 @@ def run(args: argparse.Namespace) -> int:
     """Write the folder and say where it is."""
     from promptclip.pack import pack  # only now: torch takes seconds
 
-    classes = None if args.classes is None else [name.strip() for name in args.classes.split(",")]
+    classes = None if args.classes is None else class_list(args.classes)
     print(f"Written: {pack(args.run.expanduser(), args.load_epoch, classes, args.backbone)}")
     return 0

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from promptclip.common.class_list import class_list
+
 HELP = "say what pictures show"
 LARGEST_INPUT = 200_000_000
 """Bytes that standard input may hold."""
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", help="picture, folder, glob; - for standard input: a picture, or paths"
     )
-    parser.add_argument("--classes", help="class names a,b,c in place of those trained on")
+    parser.add_argument("--classes", help="class names a,b,c, or @FILE with one a line, in place of those trained on")
     parser.add_argument("--template", help='text around a class name, such as "a sketch of a {}."; with --classes')
     parser.add_argument("--top", type=int, default=5, help="how many classes, the likeliest first (default: 5)")
     form = parser.add_mutually_exclusive_group()
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     pictures = list(named_pictures(args.paths))
     model: Classifier = load(args.model, backbone=args.backbone, device=args.device)
     if args.classes is not None:
-        model = model.with_classes([name.strip() for name in args.classes.split(",")], args.template)
+        model = model.with_classes(class_list(args.classes), args.template)
     table, failed = io.StringIO(), 0
     sheet = csv.writer(table, lineterminator="\n")
     places = range(1, min(args.top, len(model.classes)) + 1)

@@ -6,13 +6,15 @@ import socket
 import threading
 from importlib.util import find_spec
 
+from promptclip.common.class_list import class_list
+
 HELP = "open a page to try a trained classifier on"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, class names, and where the page is."""
     parser.add_argument("model", metavar="MODEL", help="run directory, classifier folder, or user/name on the hub")
-    parser.add_argument("--classes", help="class names a,b,c in place of those trained on")
+    parser.add_argument("--classes", help="class names a,b,c, or @FILE with one a line, in place of those trained on")
     parser.add_argument("--port", type=int, default=7860, help="of this machine, 127.0.0.1 (default: 7860; 0: any)")
     parser.add_argument("--open", action="store_true", help="open the browser, too")
     parser.add_argument("--backbone", help="name or file of the CLIP, in place of the one that the model names")
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from promptclip.loading import load  # only now: torch takes seconds
     from promptclip.page import serve
 
-    classes = None if args.classes is None else [name.strip() for name in args.classes.split(",")]
+    classes = None if args.classes is None else class_list(args.classes)
     model = load(args.model, backbone=args.backbone, classes=classes, device=args.device)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
