@@ -39,8 +39,8 @@ METHODS = {
     "TCP": "vit_b16_ep50_batch32",
     "MMA": "vit_b16_ep5_batch16",
     "MMRL": "vit_b16_ep10_batch4",
-    "CLIP_LoRA": "vit_b16_ep160_batch32",
-    "TwoStage": "vit_b16_ep96_batch32",
+    "CLIP_LoRA": "vit_b16_steps500_batch32",
+    "TwoStage": "vit_b16_steps300_batch32",
     "CoPrompt": "vit_b16_c2_ep8_batch4",
 }
 USUAL = ("MaPLe", "PromptSRC", "RESTORE_m", "RESTORE_p")

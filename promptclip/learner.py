@@ -199,6 +199,8 @@ class PromptLearner(nn.Module):
         trained_on: the class names that what is learned belongs to, in order; () where it belongs to none.
         rates: how many times faster than OPTIM.LR some of it learns, by the first part of its names in files.
         restarts: epochs, counted from 1, after which the learning rate's schedule begins anew.
+        views: how many augmented views of the training images the frozen vision tower makes features of, once, for
+            training steps to see in place of images, one view an epoch; 0: the test-time view; -1: steps see images.
         fit: what is done in place of training steps, on features that the frozen towers make once; it fills the parts.
     """
 
@@ -221,6 +223,7 @@ class PromptLearner(nn.Module):
         trained_on: Sequence[str] = (),
         rates: Mapping[str, float] | None = None,
         restarts: Sequence[int] = (),
+        views: int = -1,
         fit: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__()
@@ -242,6 +245,7 @@ class PromptLearner(nn.Module):
         self.trained_on = tuple(trained_on)
         self.rates = dict(rates or {})
         self.restarts = tuple(restarts)
+        self.views = views
         self.fit = fit
         self.register_state_dict_post_hook(_to_file_names)
         self.register_load_state_dict_pre_hook(_from_file_names)

@@ -91,7 +91,16 @@ class PromptedCLIP:
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
     ) -> Encoded:
-        """Features (B, D) of images (B, 3, H, W), at least in single precision; see `VisionTower`."""
+        """Features (B, D) of images (B, 3, H, W), at least in single precision; see `VisionTower`.
+
+        Instead of images there may be their features (B, D), made before, where nothing learned enters the tower.
+        """
+        if images.dim() == 2:
+            if prompts or shift or any(changes):
+                raise ValueError(
+                    "Features that were made before serve a vision tower without prompts and changes only."
+                )
+            return Encoded(images)
         with self._autocast():
             return _at_least_single(self.vision(images, prompts, shift, changes))
 

@@ -45,7 +45,7 @@ from runs.protocols import (
 # data sets; transfer and few-shot learning have the usual one unless theirs is named.
 FOLDERS = {
     "clip_adapter": {"CLIP_Adapter": {"default": "vit_b16_ep200_batch32"}},
-    "clip_lora": {"CLIP_LoRA": {"default": "vit_b16_ep160_batch32"}},
+    "clip_lora": {"CLIP_LoRA": {"default": "vit_b16_steps500_batch32"}},
     "coprompt": {"CoPrompt": {"default": "vit_b16_c2_ep8_batch4"}},
     "dept": {
         "DePT_CoOp": {"default": "vit_b16_c16_ep10_batch4"},
@@ -64,7 +64,7 @@ FOLDERS = {
     "taskres": {"TaskRes": {"default": "vit_b16_ep200_batch256"}},
     "tcp": {"TCP": {"default": "vit_b16_ep50_batch32"}},
     "tip_adapter": {"TipAdapter": {"default": "vit_b16"}, "TipAdapter_F": {"default": "vit_b16_ep20_batch256"}},
-    "two_stage": {"TwoStage": {"default": "vit_b16_ep96_batch32"}},
+    "two_stage": {"TwoStage": {"default": "vit_b16_steps300_batch32"}},
     "cocoop": {"CoCoOp": {"default": "vit_b16_c4_ep10_batch1_ctxv1"}},
     "coop": {"CoOp": {"default": "vit_b16_ep50"}},
     "ivlp": {"IVLP": {"default": "vit_b16_c2_ep5_batch4_2+2ctx"}},

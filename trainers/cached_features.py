@@ -65,18 +65,45 @@ class CachedFeatures:
         return Labelled(features, torch.cat(labels))
 
 
+class FeatureLoader:
+    """A training loader of features in place of images: one view an epoch, in a new order.
+
+    Args:
+        views: the same images' features, view by view.
+        batch: of a step; as with Dassl's loader, a smaller last one is left out unless it is the only one.
+
+    Attributes:
+        epoch: which one is next.
+    """
+
+    def __init__(self, views: list[Labelled], batch: int) -> None:
+        self.views, self.batch, self.epoch = views, batch, 0
+
+    def __len__(self) -> int:
+        return max(1, len(self.views[0].labels) // self.batch)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        view = self.views[self.epoch % len(self.views)]
+        order = torch.randperm(len(view.labels)).to(view.labels.device)
+        for places in order.split(self.batch)[: len(self)]:
+            yield {"img": view.features[places], "label": view.labels[places]}
+
+
 def feature_loader(trainer: Any, split: str, augmented: bool) -> Iterable[dict] | None:
     """All images of a split in order, none left out; augmented as for training or in the test-time view."""
     if split != "train":
         return trainer.val_loader if split == "val" else trainer.test_loader
     cfg = trainer.cfg
-    return build_data_loader(
+    loader = build_data_loader(
         cfg,
         data_source=trainer.dm.dataset.train_x,
         batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
         tfm=build_transform(cfg, is_train=augmented),
         is_train=False,
     )
+    if augmented:  # an evaluation's workers begin with the same random numbers each time, which would be the same views
+        loader.generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+    return loader
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -8,11 +8,12 @@ from promptclip.adapters import ImageAdapter
 from promptclip.class_texts import TemplateTexts
 from promptclip.learner import CROSS_ENTROPY, PromptLearner
 from promptclip.prompts import PromptModule
-from trainers.method import PREC, Method, Option, Setup, register
+from trainers.method import PREC, VIEWS, Method, Option, Setup, register
 
 OPTIONS = {
     "RATIO": Option(0.2, "share of the adapter's output in the mix", low=0, high=1, decides_test=True),
     "REDUCTION": Option(4, "width of the features over the width inside", low=1),
+    "VIEWS": VIEWS,
     "PREC": PREC,
 }
 
@@ -25,6 +26,7 @@ def build(setup: Setup) -> PromptLearner:
         CROSS_ENTROPY,
         corrections=ImageAdapter(width, width // setup.options.REDUCTION, float(setup.options.RATIO)),
         class_texts=TemplateTexts([setup.dataset_template()], normalised=False),
+        views=setup.options.VIEWS,
     )
 
 

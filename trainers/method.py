@@ -66,6 +66,14 @@ class Option:
 PREC = Option("fp16", "precision of the frozen CLIP; fp16 and amp need CUDA, else fp32 is computed", choices=PRECISIONS)
 
 
+VIEWS = Option(
+    -1,
+    "-1: each step encodes freshly augmented images, as published; k above 0: steps see features of k augmented "
+    "passes over the images, made once; 0: those of the test-time view",
+    low=-1,
+)
+
+
 LOGIT_SCALE = Option(
     100.0,
     "of the cosine: 100, as the reference writes; 0: CLIP's own logit scale",

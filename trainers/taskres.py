@@ -9,12 +9,15 @@ from promptclip.adapters import TextResiduals
 from promptclip.class_texts import TemplateTexts
 from promptclip.learner import CROSS_ENTROPY, PromptLearner
 from promptclip.prompts import PromptModule
-from trainers.method import PREC, Method, Option, Setup, register
+from trainers.method import PREC, VIEWS, Method, Option, Setup, register
 from trainers.templates import tables
 
 OPTIONS = {
-    "RESIDUAL_SCALE": Option(0.5, "of the residual; the reference takes 1 for Flowers", above=0, decides_test=True),
+    "RESIDUAL_SCALE": Option(
+        0.0, "of the residual; 0: as the reference has it, 1 for Flowers and 0.5 elsewhere", low=0, decides_test=True
+    ),
     "UNDERSCORES": Option(True, "'_' in class names stays, as in the reference; False: a space", decides_test=True),
+    "VIEWS": VIEWS,
     "PREC": PREC,
 }
 
@@ -24,12 +27,14 @@ def build(setup: Setup) -> PromptLearner:
     own = setup.dataset_template()
     templates = [*tables()["select_7"], own] if setup.dataset == "ImageNet" else [own]
     width = setup.clip.model.text_projection.shape[1]
+    scale = setup.options.RESIDUAL_SCALE or (1.0 if setup.dataset == "OxfordFlowers" else 0.5)
     return PromptLearner(
         PromptModule(),
         CROSS_ENTROPY,
-        corrections=TextResiduals(len(setup.classnames), width, float(setup.options.RESIDUAL_SCALE)),
+        corrections=TextResiduals(len(setup.classnames), width, float(scale)),
         class_texts=TemplateTexts(templates, normalised=False, underscores=setup.options.UNDERSCORES),
         trained_on=setup.classnames,
+        views=setup.options.VIEWS,
     )
 
 

@@ -89,6 +89,22 @@ def search(head: CacheHead, found: Labelled, text: Tensor, limits: tuple[float, 
     return best
 
 
+@torch.no_grad()
+def search_from_here(head: CacheHead, found: Labelled, text: Tensor, limits: tuple[float, float], keep: bool) -> float:
+    """`search`, and where it finds nothing better than the pair there is, that one if it is to be kept.
+
+    Of Tip-Adapter-F the reference reports the larger of the best epoch's accuracy and the best pair's.
+    """
+    before = head.alpha.clone(), head.beta.clone()
+    here = accuracy(logits(head, found.features, text), found.labels)
+    reached = search(head, found, text, limits)
+    if keep and here > reached:
+        head.alpha.copy_(before[0])
+        head.beta.copy_(before[1])
+        return here
+    return reached
+
+
 def logits(head: CacheHead, features: Tensor, text: Tensor) -> Tensor:
     """(B, K) of raw image features (B, D) for the classes trained on."""
     image = F.normalize(features, dim=-1)
@@ -146,7 +162,7 @@ def build_with(learns: bool) -> Callable[[Setup], PromptLearner]:
             if chosen_on is not None and (learns or options.SEARCH):
                 head.mark(options.SELECT_ON)
             if chosen_on is not None and options.SEARCH:
-                reached = search(head, chosen_on, cached.text, (limits[0], limits[1]))
+                reached = search_from_here(head, chosen_on, cached.text, (limits[0], limits[1]), keep=learns)
                 print(
                     f"alpha {head.alpha.item():.4g}, beta {head.beta.item():.4g}: accuracy on {options.SELECT_ON} "
                     f"{reached:.2f}"

@@ -18,10 +18,11 @@ from promptclip.model import Precision, PromptedCLIP
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
 from trainers import checkpoints, optimisation
-from trainers.cached_features import CachedFeatures, feature_loader
+from trainers.cached_features import CachedFeatures, FeatureLoader, feature_loader
 from trainers.cuda_graph import GraphedStep, recorder_for
 from trainers.loss_scale import LossScale
 from trainers.method import Method, Options, Setup
+from trainers.stepped import begin_epoch, stepped, steps_per_epoch
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
 
 
@@ -53,6 +54,7 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
     """
 
     method: ClassVar[Method]
+    train_loader_x: Any
 
     @classmethod
     def extend_cfg(cls, cfg: CfgNode) -> None:
@@ -64,6 +66,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         cfg.OPTIM.ADAM_EPS = 1e-8  # of adam, amsgrad and adamw
         cfg.OPTIM.PER_STEP = False  # the cosine falls with every step, not with every epoch, and without warm-up
         cfg.OPTIM.LR_MIN = 0.0  # where it ends then
+        cfg.OPTIM.STEPS_PER_SHOT = (
+            0  # train for so many steps times NUM_SHOTS, in MAX_EPOCH equal parts; 0: whole passes
+        )
         cfg.TRAINER[cls.method.node] = cls.method.defaults()
 
     @classmethod
@@ -91,6 +96,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         """
         self.check_options(cfg)
         optimisation.check(cfg.OPTIM)
+        if cfg.DATASET.NUM_SHOTS > 0:  # a test need not say how many there were
+            steps_per_epoch(cfg)
         if cfg.MODEL.CUDA_GRAPH == "on" and not self.method.graph:
             raise ValueError(
                 f"MODEL.CUDA_GRAPH is on, but a step of {self.method.name} is another each time; set it to auto or off."
@@ -135,6 +142,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         count = sum(parameter.numel() for parameter in learned.values())
         print(f"Learning {count:,} parameters: {', '.join(sorted({name.split('.')[0] for name in learned}))}")
         self.optim = optimisation.optimiser(self.learner, cfg.OPTIM)
+        if cfg.OPTIM.STEPS_PER_SHOT and cfg.DATASET.NUM_SHOTS > 0:
+            restarts, steps = self.learner.restarts, steps_per_epoch(cfg)
+            self.train_loader_x = stepped(self.train_loader_x, steps, restarts, cfg.SEED)
         self.sched = optimisation.schedule(self.optim, cfg.OPTIM, self.learner.restarts, len(self.train_loader_x))
         self.register_model(self.method.folder, self.learner, self.optim, self.sched)
         self.step: Callable[..., StepResult] = self.launched
@@ -174,14 +184,30 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             self.save_model(self.epoch, self.output_dir)
         self.after_train()
 
+    def _train_on_features(self) -> None:
+        """Have training steps see features, made now, in place of images."""
+        self.set_model_mode("eval")
+        cached = CachedFeatures(self)
+        views = list(cached.train(self.learner.views))
+        self.train_loader_x = FeatureLoader(views, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+        print(f"Features: {cached.seconds:.1f} s, of {len(views)} views of {len(views[0].labels):,} images")
+
     def feature_loader(self, split: str, augmented: bool) -> Iterable[dict] | None:
         """All images of a split in order, for `CachedFeatures`."""
         return feature_loader(self, split, augmented)
 
     def before_train(self) -> None:
         """Decide what a step keeps in memory, then do as Dassl does."""
+        steps_per_epoch(self.cfg)
+        if self.learner.views >= 0:
+            self._train_on_features()
         self.plan_memory()
         super().before_train()
+
+    def before_epoch(self) -> None:
+        """Choose the epoch's batches where epochs are of steps, then do as Dassl does."""
+        begin_epoch(self.train_loader_x, self.epoch)
+        super().before_epoch()
 
     def plan_memory(self) -> None:
         """Decide whether steps are replayed as a graph, which keeps its memory from step to step, and whether the
@@ -229,10 +255,10 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         summary = dict(zip(self.numbers, values, strict=True))
         losses = self.learner.losses
         self._refuse_broken(size, {name: summary[name] for name in losses})
-        self.apply_gradients(math.isfinite(steepness))
+        taken = self.apply_gradients(math.isfinite(steepness))
         if result.image_shift is not None:
             self.tell("shift_measured", result.image_shift, result.text_shift)
-        if self.cfg.OPTIM.PER_STEP or self.batch_idx + 1 == self.num_batches:
+        if taken if self.cfg.OPTIM.PER_STEP else self.batch_idx + 1 == self.num_batches:
             self.sched.step()
         if len(losses) == 1:
             del summary[next(iter(losses))]  # it is the loss

@@ -2,8 +2,9 @@
 
 Two quirks of the reference are kept. It puts ln_pre, ln_post and ln_final into its optimiser, but a loop that visits
 each of them twice switches their gradient off again, so that they never move: here they are not learned at all. And one
-template serves every data set. Where the reference counts steps, 300 times the shots, here epochs are whole: the first
-stage has int(FRACTION * MAX_EPOCH) of them, and each stage a cosine of its own (OPTIM.PER_STEP).
+template serves every data set. The first stage has int(FRACTION * MAX_EPOCH) epochs, which with OPTIM.STEPS_PER_SHOT
+are shares of the steps that the reference counts, 300 times the shots; each stage has a cosine of its own
+(OPTIM.PER_STEP) and begins with a fresh pass.
 Classes trained on are told by the classifier's rows, others by the tuned text tower, name by name.
 """
 
