@@ -10,7 +10,7 @@ from torch import Tensor
 from promptclip.block import fold_slope
 from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts, Layout, in_rows, lay_out
-from promptclip.memory import WIDTHS, WIDTHS_OF_ATTENTION, kept_bytes
+from promptclip.memory import WIDTHS, WIDTHS_OF_ATTENTION, first_change, kept_besides, kept_bytes
 from promptclip.prompts import blocks
 from promptclip.shift import Encoded, at_least_single
 from promptclip.text import TextTower
@@ -54,26 +54,48 @@ class PromptedCLIP:
         """Have the blocks of both towers computed again in the backward pass, which takes little memory but time."""
         self.text.checkpointing = self.vision.checkpointing = on
 
-    def kept_bytes(self, layout: Layout | None, images: int, vision_prompts: int, shift: bool, passes: int = 1) -> int:
+    def kept_bytes(
+        self,
+        layout: Layout | None,
+        images: int,
+        vision_prompts: int,
+        shift: bool,
+        passes: int = 1,
+        text_changes: Sequence[BlockChange | None] = (),
+        vision_changes: Sequence[BlockChange | None] = (),
+    ) -> int:
         """Estimate of what a training step keeps for its backward pass.
 
+        A tower keeps something from the first block on that something learned enters.
+
         Args:
-            layout: the classes; a text tower without prompts, or without a layout, keeps nothing.
+            layout: the classes; a text tower without a layout keeps nothing.
             images: number of images of a step.
-            vision_prompts: tokens of a vision prompt; without any the vision tower keeps nothing.
+            vision_prompts: tokens of a vision prompt.
             shift: whether the step measures shift.
             passes: text passes of a step.
+            text_changes, vision_changes: of the towers' blocks.
         """
         model, total = self.model, 0
         itemsize = model.visual.conv1.weight.element_size()
-        if layout is not None and layout.n_ctx:
-            width, depth = model.ln_final.weight.shape[0], blocks(model)[0]
-            total += kept_bytes("text", passes * len(layout.ids), width, depth, itemsize, shift)
-            padding = passes * (layout.places - len(layout.ids)) * (1 + shift)  # in attention alone
-            total += padding * width * depth * itemsize * WIDTHS_OF_ATTENTION
-        if vision_prompts:
-            tokens, width = model.visual.positional_embedding.shape
-            total += kept_bytes("vision", images * (tokens + vision_prompts), width, blocks(model)[1], itemsize, shift)
+        text_blocks, vision_blocks = blocks(model)
+        if layout is not None:
+            width, shared = model.ln_final.weight.shape[0], len(layout.ids)
+            whole = sum(group.classes * (group.length + layout.prefix) for group in layout.groups)
+            own = first_change(text_changes, lambda one: one.random or one.class_tokens is not None)
+            for number in range(0 if layout.n_ctx else first_change(text_changes), text_blocks):
+                tokens = whole if number >= own else shared
+                padding = max(0, layout.places - tokens) * (1 + shift)  # in attention alone
+                total += passes * kept_bytes("text", tokens, width, 1, itemsize, shift)
+                total += passes * padding * width * itemsize * WIDTHS_OF_ATTENTION
+            total += passes * (whole if own < text_blocks else shared) * kept_besides(text_changes, width, itemsize)
+        depth = vision_blocks if vision_prompts else vision_blocks - first_change(vision_changes)
+        if self.vision.vit and depth > 0:
+            places, width = model.visual.positional_embedding.shape
+            inserted = max((len(one.tokens) for one in vision_changes if one and one.tokens is not None), default=0)
+            tokens = images * (places + vision_prompts + inserted)
+            total += kept_bytes("vision", tokens, width, depth, itemsize, shift)
+            total += tokens * kept_besides(vision_changes, width, itemsize)
         return total
 
     def passing_bytes(self, layout: Layout | None, images: int) -> int:

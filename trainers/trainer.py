@@ -216,12 +216,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         Raises:
             ValueError: MODEL.CHECKPOINTING or MODEL.CUDA_GRAPH is none of auto, on, off.
         """
-        cfg, prompts = self.cfg, self.learner.prompts
+        cfg = self.cfg
+        needed = self.needed_bytes(cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
         text_layout = None if isinstance(self.classes.text, Tensor) else self.classes.text
-        vision_prompts = next((len(prompt) for prompt in prompts.vision() if prompt is not None), 0)
-        batch = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-        shift, passes = self.learner.shift_scale is not None, batch if prompts.per_image else 1
-        needed = self.clip.kept_bytes(text_layout, batch, vision_prompts, shift, passes)
         tested = self.clip.passing_bytes(text_layout, cfg.DATALOADER.TEST.BATCH_SIZE)
         recorder = recorder_for(self.clip.device) if self.method.graph else None
         wanted = cfg.MODEL.CUDA_GRAPH if recorder else "off"
@@ -265,6 +262,17 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         if IS_UPSTREAM:  # dassl-core's engine tells this itself
             self.tell("step_ends", (batch,), summary)
         return summary
+
+    def needed_bytes(self, batch: int) -> int:
+        """Estimate of what a step of `batch` images keeps for its backward pass."""
+        learner, prompts = self.learner, self.learner.prompts
+        layout = None if isinstance(self.classes.text, Tensor) else self.classes.text
+        vision_prompts = next((len(prompt) for prompt in prompts.vision() if prompt is not None), 0)
+        passes = batch if prompts.per_image else 1
+        with torch.no_grad():
+            changes = learner.changes.text(self.classes.known), learner.changes.vision()
+        shift = learner.shift_scale is not None
+        return self.clip.kept_bytes(layout, batch, vision_prompts, shift, passes, *changes)
 
     def launched(self, *batch: Tensor) -> StepResult:
         """`gradients` of a batch that may still be on its way to the device."""

@@ -3,7 +3,12 @@
 import pytest
 import recipe
 import torch
+from small_clip import clip_model
 from trainer_factory import NAMES, batches, configuration, make
+
+from benchmarks.measure import saved_bytes
+from benchmarks.setting import METHODS, batch, build, class_names
+from promptclip import PromptedCLIP
 
 
 @pytest.mark.parametrize("method", ["RESTORE_m", "CoCoOp"])
@@ -33,3 +38,18 @@ def test_another_choice_is_refused_before_the_first_step(weights, tmp_path):
     trainer = make(cfg, NAMES, batches(recipe.images(32)[0], torch.arange(8) % 6))
     with pytest.raises(ValueError, match="'sometimes' is none of auto, on, off"):
         trainer.train()
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_estimate_is_near_what_a_step_keeps(method, rows):
+    """Of every method that the benchmarks build, with all that it changes in the towers."""
+    names, model = class_names(40), clip_model("tiny12")
+    trainer = build(method, "fast", names, model)
+    trainer.clip = PromptedCLIP(trainer.clip.model, rows)
+    trainer.classes = trainer.learner.classes(trainer.clip, names)
+    for action in trainer.learner.before_step:
+        action()
+    images = batch(names, 4, 32)["img"]
+    counted = saved_bytes(lambda: trainer.learner(trainer.clip, trainer.classes, images), trainer.clip.model)
+    assert 0.6 < trainer.needed_bytes(4) / counted < 1.45
