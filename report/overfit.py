@@ -24,8 +24,9 @@ EPOCHS = 5
 
 
 def discrepancy(record: RunRecord) -> float | None:
-    """Mean over blocks of the distance between the towers' shift, where prompts shift anything."""
-    return None if record.zero_shot else mean_of(record.raw.get("discrepancy"))
+    """Mean over blocks of the distance between the towers' shift; None of what has no prompts and shifts nothing, whose
+    zero would pass for a measurement."""
+    return mean_of(record.raw.get("discrepancy")) or None
 
 
 def mean_of(raw: Any) -> float | None:
