@@ -192,6 +192,8 @@ class Layout:
         class_specific: the context differs per class.
         start: where the learned context vectors stand, one behind the other, if the prefix has all of them; else -1.
         rows, unprompted_rows: how attention on an accelerator has them, with and without prompt tokens; else None.
+        origin: the same layout where it was made, on the CPU, so that others are made of it without a device's being
+            asked for values; None there.
     """
 
     ids: Tensor
@@ -211,6 +213,7 @@ class Layout:
     start: int = -1
     rows: Rows | None = None
     unprompted_rows: Rows | None = None
+    origin: "Layout | None" = None
 
     @property
     def places(self) -> int:
@@ -222,17 +225,22 @@ class Layout:
         kinds = (Tensor, Rows)
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), kinds)}
         moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return replace(self, **moved, groups=tuple(group.to(device) for group in self.groups))
+        groups = tuple(group.to(device) for group in self.groups)
+        return replace(self, **moved, groups=groups, origin=self.made_of)
+
+    @property
+    def made_of(self) -> "Layout":
+        """Itself as it was made, or `origin`."""
+        return self.origin or self
 
 
 def in_rows(layout: Layout) -> Layout:
-    """The layout with rows for an accelerator's attention."""
+    """The layout, as it was made, with rows for an accelerator's attention."""
     lengths = torch.tensor([group.length for group in layout.groups for _ in range(group.classes)])
-    context, rank = layout.context.cpu(), layout.rank.cpu()
+    context, rank = layout.context, layout.rank
     rows = rows_of(layout.prefix, lengths, rank, torch.ones(len(context), dtype=torch.bool))
     unprompted = rows_of(layout.prefix, lengths, rank, context < 0) if (context >= 0).any() else rows
-    device = layout.ids.device
-    return replace(layout, rows=rows.to(device), unprompted_rows=unprompted.to(device))
+    return replace(layout, rows=rows, unprompted_rows=unprompted)
 
 
 def lay_out(prompts: ClassPrompts) -> Layout:

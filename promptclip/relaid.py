@@ -1,6 +1,7 @@
 """Layouts of class prompts whose sequences were changed between two blocks: tokens put in, a shared beginning given up.
 
-Which tokens lie where follows from the layout before alone, so that each is made once.
+Which tokens lie where follows from the layout before alone, so that each is made once, where that was made (on the
+CPU), and then moved to its device.
 """
 
 from dataclasses import replace
@@ -17,6 +18,11 @@ from promptclip.class_prompts import Group, Layout, in_rows
 @lru_cache(maxsize=8)
 def with_tokens_after_first(layout: Layout, n: int) -> Layout:
     """The layout when `n` tokens stand behind each sequence's first one, in the prefix."""
+    return _with_tokens(layout.made_of, n).to(layout.ids.device)
+
+
+@lru_cache(maxsize=8)
+def _with_tokens(layout: Layout, n: int) -> Layout:
     device, prefix = layout.ids.device, layout.prefix + n
     masks = [_causal(group.length, prefix, device) for group in layout.groups]
     new = torch.arange(1, n + 1, device=device)
@@ -47,6 +53,12 @@ class Unshared(NamedTuple):
 @lru_cache(maxsize=8)
 def unshared(layout: Layout, keep: int) -> Unshared:
     """The layout when classes share no more than their first `keep` tokens."""
+    made, source = _unshared(layout.made_of, keep)
+    return Unshared(made.to(layout.ids.device), source.to(layout.ids.device))
+
+
+@lru_cache(maxsize=8)
+def _unshared(layout: Layout, keep: int) -> Unshared:
     device, more = layout.ids.device, layout.prefix - keep
     lengths = [group.length for group in layout.groups for _ in range(group.classes)]
     starts = [0, *accumulate(lengths)]
@@ -84,6 +96,11 @@ def places_after_first(layout: Layout, n: int) -> Tensor:
     Raises:
         ValueError: classes share some of these positions, or a sequence ends within them.
     """
+    return _places(layout.made_of, n).to(layout.ids.device)
+
+
+@lru_cache(maxsize=8)
+def _places(layout: Layout, n: int) -> Tensor:
     starts = torch.cat([layout.end.new_tensor([layout.prefix]), layout.end[:-1] + 1])  # as the suffixes lie
     first = starts + 1 - layout.prefix
     if layout.prefix > 1 or n > layout.prefix + min(group.length for group in layout.groups) - 2:
