@@ -5,6 +5,7 @@ half precision; a fused attention counts as one forward and one backward. A step
 """
 
 from collections import Counter
+from copy import deepcopy
 
 import torch
 from clip.model import CLIP
@@ -99,7 +100,9 @@ def main(argv: list[str] | None = None, model: CLIP | None = None) -> list[dict]
         for method in args.methods:
             found = []
             for in_rows in (False, True):
-                trainer = build(method, "fast", names, model or random_clip())
+                trainer = build(
+                    method, "fast", names, deepcopy(model) if model else random_clip()
+                )  # `count` uses it up
                 found.append(count(trainer, names, in_rows, args.batch))
                 if args.names:
                     print(method, number, "rows" if in_rows else "by length", found[-1].most_common(args.names))

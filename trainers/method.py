@@ -68,8 +68,7 @@ PREC = Option("fp16", "precision of the frozen CLIP; fp16 and amp need CUDA, els
 
 VIEWS = Option(
     -1,
-    "-1: each step encodes freshly augmented images, as published; k above 0: steps see features of k augmented "
-    "passes over the images, made once; 0: those of the test-time view",
+    "-1: steps see images, as published; k: features, made once, of k augmented views; 0: of the test-time view",
     low=-1,
 )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_clip import clip_model
 
-from benchmarks import evaluate, memory, step
+from benchmarks import evaluate, launches, memory, step
 from benchmarks.measure import extrapolate, flops, interleaved
 from benchmarks.setting import batch, build, class_names
 
@@ -28,6 +28,17 @@ def test_step_times_replays_on_a_gpu():
     arguments = ["--classes", "3", "--methods", "RESTORE_m", "--repeats", "2", "--device", "cuda"]
     (row,) = step.main(arguments, clip_model("tiny12"))
     assert row["graph, times faster"] == pytest.approx(row["s plain"] / row["s graph"])
+
+
+def test_launches_are_fewer_in_rows_and_the_same_for_any_list(capsys):
+    arguments = ["--classes", "3", "98", "--methods", "MaPLe", "RESTORE_m", "--names", "2"]
+    rows = launches.main(arguments, clip_model("tiny12"))
+    assert "attention, in rows" in capsys.readouterr().out
+    for few, many in zip(rows[:2], rows[2:], strict=True):
+        assert few["method"] == many["method"] and few["in rows"] == many["in rows"]
+        assert many["in rows"] < 0.7 * many["operations, by length"]
+        passes = {"MaPLe": 1, "RESTORE_m": 2}[few["method"]]  # with and without prompts
+        assert 2 * 23 * passes <= few["attention, in rows"] <= 2 * 24 * passes
 
 
 def test_evaluation_counts_text_once(capsys):

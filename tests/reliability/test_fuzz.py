@@ -64,7 +64,8 @@ class Resumer(TrainerBase):
         super().__init__()
         model = nn.Linear(3, 2)
         optim = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        model(torch.ones(1, 3)).sum().backward()
+        for parameter in model.parameters():  # no backward pass: after one on another device, a forked child has none
+            parameter.grad = torch.ones_like(parameter)
         optim.step()
         sched = torch.optim.lr_scheduler.CosineAnnealingLR(optim, 5)
         self._models, self._optims, self._scheds = ({"m": part} for part in (model, optim, sched))
