@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,27 +17,15 @@ from promptclip.memory import free_bytes, plan_memory
 from promptclip.model import Precision, PromptedCLIP
 from promptclip.prompts import is_vit
 from promptclip.shift import FeatureShift
-from trainers import checkpoints, optimisation
+from trainers import checkpoints, optimisation, training_step
+from trainers.broken import refuse_losses, refuse_weights
 from trainers.cached_features import CachedFeatures, FeatureLoader, feature_loader
 from trainers.cuda_graph import GraphedStep, recorder_for
 from trainers.loss_scale import LossScale
 from trainers.method import Method, Options, Setup
 from trainers.stepped import begin_epoch, stepped, steps_per_epoch
+from trainers.training_step import StepResult
 from trainers.upstream import IS_UPSTREAM, ListenedTrainer
-
-
-class StepResult(NamedTuple):
-    """What a training step computes on the device.
-
-    Attributes:
-        numbers: (M + 2,) in the order of `PromptTrainer.numbers`; the norm of all that is learned, before the step;
-            that of its gradient where a loss scale may have it overflow.
-        image_shift, text_shift: feature shift of either tower where the method measures it.
-    """
-
-    numbers: Tensor
-    image_shift: FeatureShift | None
-    text_shift: FeatureShift | None
 
 
 class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one of two Dassls
@@ -199,6 +187,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
     def before_train(self) -> None:
         """Decide what a step keeps in memory, then do as Dassl does."""
         steps_per_epoch(self.cfg)
+        if self.learner.views >= 0 and self.cfg.OPTIM.STEPS_PER_SHOT:
+            raise ValueError("OPTIM.STEPS_PER_SHOT counts steps on images; set it 0, or the method's VIEWS -1.")
         if self.learner.views >= 0:
             self._train_on_features()
         self.plan_memory()
@@ -235,8 +225,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Names of the numbers that a training step gives: `loss`, `acc`, each loss, whatever else is shown."""
-        return ("loss", "acc", *self.learner.losses, *self.learner.shows)
+        """Names of the numbers that a training step gives (`training_step.names`)."""
+        return training_step.names(self.learner)
 
     @property
     def shown_besides_losses(self) -> tuple[str, ...]:
@@ -251,7 +241,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         *values, size, steepness = result.numbers.tolist()
         summary = dict(zip(self.numbers, values, strict=True))
         losses = self.learner.losses
-        self._refuse_broken(size, {name: summary[name] for name in losses})
+        if not math.isfinite(size):
+            self.refuse_broken_weights(f"before batch {self.batch_idx + 1} of epoch {self.epoch + 1}")
+        refuse_losses({name: summary[name] for name in losses}, self.epoch, self.batch_idx)
         taken = self.apply_gradients(math.isfinite(steepness))
         if result.image_shift is not None:
             self.tell("shift_measured", result.image_shift, result.text_shift)
@@ -278,30 +270,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         """`gradients` of a batch that may still be on its way to the device."""
         return self.gradients(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
 
-    def gradients(self, images: Tensor, labels: Tensor, *second: Tensor) -> StepResult:
-        """Forward and backward pass: sets the gradients of what is learned.
-
-        Nothing here waits for the device or asks it for a value, so that a graph can repeat it (`cuda_graph.py`).
-        """
-        learner, scaler = self.learner, self.scaler
-        self.optim.zero_grad()
-        parameters = list(learner.parameters())
-        size = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters])
-        with self._autocast():
-            output = learner(self.clip, self.classes, images, None, *second)
-            losses = {
-                name: loss.function(output, labels) if loss.weight == 1 else loss.weight * loss.function(output, labels)
-                for name, loss in learner.losses.items()
-            }
-        total = learner.gradients(losses, parameters, scaler.scale if scaler else _unscaled)
-        accuracy = (output.logits.topk(1).indices.squeeze(1) == labels).float().mean() * 100
-        shown = [function(output) for function in learner.shows.values()]
-        given = [one.grad for one in parameters if one.grad is not None]
-        steepness = scaler.unscale(given) if scaler else size
-        found = [total, accuracy, *losses.values(), *shown, size, steepness]
-        numbers = torch.stack([value.detach().reshape(()).float() for value in found])
-        image_shift, text_shift = (shift and shift.detach() for shift in (output.image_shift, output.text_shift))
-        return StepResult(numbers, image_shift, text_shift)
+    def gradients(self, *batch: Tensor) -> StepResult:
+        """Sets the gradients of what is learned (`training_step.gradients`)."""
+        return training_step.gradients(self.learner, self.clip, self.classes, self._autocast, self.scaler, batch)
 
     def apply_gradients(self, finite: bool = True) -> bool:
         """One step of the optimiser, left out where gradients are not `finite`; whether it was taken."""
@@ -314,31 +285,9 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         self.optim.step()
         return True
 
-    def _refuse_broken(self, size: float, losses: dict[str, float]) -> None:
-        """Raise FloatingPointError, naming what broke, if what is learned or a loss is not finite.
-
-        Args:
-            size: the norm of all that is learned, before the step.
-            losses: the step's losses.
-        """
-        if not math.isfinite(size):
-            self.refuse_broken_weights(f"before batch {self.batch_idx + 1} of epoch {self.epoch + 1}")
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise FloatingPointError(
-                f"Loss is infinite or NaN! The term {', '.join(bad)} broke in epoch {self.epoch + 1}, batch "
-                f"{self.batch_idx + 1}; lower OPTIM.LR or use PREC fp32. The last checkpoint is untouched."
-            )
-
     def refuse_broken_weights(self, when: str) -> None:
-        """Raise FloatingPointError if a learned value is infinite or NaN; the sentence names it and what broke it."""
-        bad = [name for name, value in self.learner.named_learned().items() if not value.isfinite().all()]
-        if bad:
-            raise FloatingPointError(
-                f"What is learned is infinite or NaN {when}: {', '.join(bad[:3])}. The step before it broke it, while "
-                f"its losses were finite: look at the options of {self.method.name} and at OPTIM. The last checkpoint "
-                "is untouched."
-            )
+        """Raise FloatingPointError if a learned value is infinite or NaN."""
+        refuse_weights(self.learner, self.method.name, when)
 
     def parse_batch_train(self, batch: dict) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) and labels (B,), and a second view where the loader draws two; where they lie, since a
@@ -434,7 +383,3 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         print(f'Loading weights to {self.method.folder} from "{path}" (epoch = {epoch})')
         self.learner.load_state_dict(state)
         self._text_features = None
-
-
-def _unscaled(loss: Tensor) -> Tensor:
-    return loss
