@@ -294,11 +294,12 @@ class PromptLearner(nn.Module):
         """
         shift_scale = self.shift_scale if self.training else None
         vision_prompts = self.prompts.vision()
-        seen = clip.encode_image(images, vision_prompts, shift_scale is not None, self.changes.vision())
+        constant = shift_scale is not None and shift_scale.constant
+        seen = clip.encode_image(images, vision_prompts, shift_scale is not None, self.changes.vision(), constant)
         image, text_prompts = seen.features, self.prompts.text(seen.features) if text is None else ()
         text_shift, given = None, text
         if text is None:
-            said = self._encode_text(clip, classes, text_prompts, shift_scale is not None)
+            said = self._encode_text(clip, classes, text_prompts, shift_scale is not None, constant)
             text, text_shift = said.features, said.shift
         norms = None if shift_scale is None else shift_scale(seen.shift, text_shift)
         self.corrections.follow_shift(norms)
@@ -314,12 +315,17 @@ class PromptLearner(nn.Module):
         return Output(image, text, logits, prompts, seen.shift, text_shift, norms, teacher, seen.tokens, classes)
 
     def _encode_text(
-        self, clip: PromptedCLIP, classes: Classes, prompts: Sequence[Tensor | None], shift: bool
+        self,
+        clip: PromptedCLIP,
+        classes: Classes,
+        prompts: Sequence[Tensor | None],
+        shift: bool,
+        constant: bool = False,
     ) -> Encoded:
         """Text features as the tower gives them, or those that are fixed, and their shift if asked for."""
         if isinstance(classes.text, Tensor):
             return Encoded(classes.text)
-        return clip.encode_text(classes.text, prompts, shift, self.changes.text(classes.known))
+        return clip.encode_text(classes.text, prompts, shift, self.changes.text(classes.known), constant)
 
     def text_features(self, clip: PromptedCLIP, classes: Classes) -> Tensor:
         """(K, D) corrected text features, for `forward`; not for prompts that depend on the image."""

@@ -112,6 +112,7 @@ class PromptedCLIP:
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features (B, D) of images (B, 3, H, W), at least in single precision; see `VisionTower`.
 
@@ -124,7 +125,7 @@ class PromptedCLIP:
                 )
             return Encoded(images)
         with self._autocast():
-            return _at_least_single(self.vision(images, prompts, shift, changes))
+            return _at_least_single(self.vision(images, prompts, shift, changes, constant))
 
     def encode_text(
         self,
@@ -132,10 +133,11 @@ class PromptedCLIP:
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features (K, D) of K class prompts, at least in single precision; see `TextTower`."""
         with self._autocast():
-            return _at_least_single(self.text(layout, prompts, shift, changes))
+            return _at_least_single(self.text(layout, prompts, shift, changes, constant))
 
     @torch.no_grad()
     def encode_texts(self, texts: list[str], batch: int = 512) -> Tensor:

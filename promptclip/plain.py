@@ -57,6 +57,7 @@ def text(
     prompts: Sequence[Tensor | None],
     shift: bool = True,
     changes: Sequence[BlockChange | None] = (),
+    constant: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """(features (K, D), shift norms (L, K)) of all classes at once, each 77 positions long."""
     inserted = 0
@@ -88,7 +89,8 @@ def text(
             n = change.class_tokens.shape[1]
             x = torch.cat([x[:, :1], change.class_tokens.to(x.dtype), x[:, 1 + n :]], dim=1)
         if shift:
-            unprompted = run_block(block, x[every[:, None], tokens])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
+                unprompted = run_block(block, x[every[:, None], tokens])
         x = run_changed(block, x, change or UNCHANGED, True) if any(changes) else run_block(block, x)
         if shift:
             norms.append(norm(x[every[:, None], tokens] - unprompted, seen))
@@ -102,6 +104,7 @@ def vision(
     prompts: Sequence[Tensor | None],
     shift: bool = True,
     changes: Sequence[BlockChange | None] = (),
+    constant: bool = False,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """(features (B, D), shift norms (L, B), what became of tokens put in (B, n, W))."""
     inserted = 0
@@ -123,7 +126,8 @@ def vision(
             x, tokens = after_first(x, change.tokens, inserted), tokens - inserted + len(change.tokens)
             inserted = len(change.tokens)
         if shift:
-            unprompted = run_block(block, x[:, :tokens])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
+                unprompted = run_block(block, x[:, :tokens])
         x = run_changed(block, x, change or UNCHANGED, False) if any(changes) else run_block(block, x)
         if shift:
             norms.append(norm(x[:, :tokens] - unprompted))
@@ -161,9 +165,10 @@ class PlainCLIP(PromptedCLIP):
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features (B, D) of images (B, 3, H, W)."""
-        features, norms, put_in = vision(self.model, images, prompts, shift, changes)
+        features, norms, put_in = vision(self.model, images, prompts, shift, changes, constant)
         tokens = self.model.visual.positional_embedding.numel()
         entries = torch.full((len(images),), tokens, device=features.device)  # more than half precision counts to
         return Encoded(features, None if norms is None else FeatureShift(norms, entries), put_in)
@@ -174,13 +179,14 @@ class PlainCLIP(PromptedCLIP):
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features (K, D) of K class prompts."""
         sliced = self.slice_size and torch.is_grad_enabled()
         parts = _slices(layout, self.slice_size) if sliced else [layout]
         found, shifts = [], []
         for part in parts:
-            features, norms = text(self.model, part, prompts, shift, changes)
+            features, norms = text(self.model, part, prompts, shift, changes, constant)
             norms = features.new_zeros(0) if norms is None else norms
             if sliced:
                 (features.sum() + norms.sum()).backward()

@@ -128,6 +128,7 @@ class ShiftScale(nn.Module):
     Args:
         norm: one of NORMS.
         vision_blocks, text_blocks: depth of the towers.
+        constant: the pass without prompts is a constant, through which no gradient flows: half of a backward pass less.
 
     Raises:
         ValueError: unknown norm.
@@ -137,20 +138,20 @@ class ShiftScale(nn.Module):
     image_first: Tensor
     text_first: Tensor
 
-    def __init__(self, norm: str, vision_blocks: int, text_blocks: int) -> None:
+    def __init__(self, norm: str, vision_blocks: int, text_blocks: int, constant: bool = False) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ValueError(f"SHIFT_NORM {norm!r} is none of {', '.join(NORMS)}.")
-        self.norm = norm
+        self.norm, self.constant = norm, constant
         if norm == "relative":
             self.register_buffer("image_first", torch.zeros(vision_blocks))
             self.register_buffer("text_first", torch.zeros(text_blocks))
 
     @classmethod
-    def of(cls, model: CLIP, norm: str) -> "ShiftScale":
+    def of(cls, model: CLIP, norm: str, constant: bool = False) -> "ShiftScale":
         """For the towers of `model`."""
         text_blocks, vision_blocks = blocks(model)
-        return cls(norm, vision_blocks, text_blocks)
+        return cls(norm, vision_blocks, text_blocks, constant)
 
     def forward(self, image: FeatureShift, text: FeatureShift) -> tuple[Tensor, Tensor]:
         """(L_v,) and (L_t,) norms of a training step; gradient flows through them."""

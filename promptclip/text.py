@@ -45,6 +45,7 @@ class TextTower:
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features of K class prompts, and their feature shift if asked for.
 
@@ -54,6 +55,7 @@ class TextTower:
                 specific, or (G, n, width): G contexts, each for all classes.
             shift: measure the shift of every block (Eq. 6); samples are the classes.
             changes: per block what is changed in it, or None.
+            constant: the pass without prompts is a constant of the shift: no gradient flows back through it.
 
         Returns:
             Features (K, D), or (G, K, D) of G contexts; and the shift if asked for.
@@ -75,7 +77,7 @@ class TextTower:
                 x = _last_block(block, layout, x)  # (G, K, W)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
-            x, square = run(block, layout, x, shift, first=number == 0)
+            x, square = run(block, layout, x, shift, number == 0, constant)
             if square is not None:
                 squares.append(square)
         features = self._features(layout, _at_ends(layout, x) if shift else x)
@@ -155,12 +157,13 @@ def _replace_prompts(layout: Layout, prompt: Tensor, x: Tensor) -> Tensor:
 
 
 def _block(
-    block: ResidualAttentionBlock, layout: Layout, x: Tensor, shift: bool, first: bool
+    block: ResidualAttentionBlock, layout: Layout, x: Tensor, shift: bool, first: bool, constant: bool
 ) -> tuple[Tensor, Tensor | None]:
     """One block, and the square (G, K) of its shift's norm against the same input with prompt tokens out of sight.
 
     In the `first` block all other tokens are constants; so are their queries, keys and values (which accelerators
     compute all alike: the kernels saved would be fewer than those it takes), and all of the unprompted pass.
+    That may be taken for `constant` in the others, too.
     """
     places = layout.prompts if layout.start < 0 else slice(layout.start, layout.start + layout.n_ctx)
     qkv = project_first(block, x, places) if first and layout.rows is None else project(block, x)
@@ -168,7 +171,7 @@ def _block(
     out = finish(block, x, _attend(layout, heads))
     if not shift:
         return out, None
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not first):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not first and not constant):
         unprompted = finish(block, x, _attend(layout, heads, unprompted=True))
     return out, _square_norm(layout, SquareDistance.apply(out, unprompted))
 

@@ -43,6 +43,7 @@ class VisionTower:
         prompts: Sequence[Tensor | None] = (),
         shift: bool = False,
         changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> Encoded:
         """Features of images, and their feature shift if asked for.
 
@@ -52,6 +53,7 @@ class VisionTower:
                 `ln_pre`; a later one replaces the prompt tokens' output of the block before.
             shift: measure the shift of every block (Eq. 6); samples are the images.
             changes: per block what is changed in it, or None.
+            constant: the pass without prompts is a constant of the shift: no gradient flows back through it.
 
         Returns:
             Features (B, D); the shift if asked for; what became of the tokens that `changes` put in.
@@ -80,7 +82,8 @@ class VisionTower:
                 x = _last_block(block, x)
                 break
             run = recomputed(_block) if self.checkpointing and torch.is_grad_enabled() else _block
-            x, square = run(block, x, tokens, shift, first=number == 0 and not images.requires_grad)
+            first = number == 0 and not images.requires_grad
+            x, square = run(block, x, tokens, shift, first, constant)
             if square is not None:
                 squares.append(square)
         features = self.visual.ln_post(x[:, 0]) @ self.visual.proj
@@ -135,13 +138,13 @@ class VisionTower:
 
 
 def _block(
-    block: ResidualAttentionBlock, x: Tensor, tokens: int, shift: bool, first: bool
+    block: ResidualAttentionBlock, x: Tensor, tokens: int, shift: bool, first: bool, constant: bool
 ) -> tuple[Tensor, Tensor | None]:
     """One block, and the square (B,) of its shift's norm against the same input without the prompt tokens; None where
     that is not asked for, or there are none.
 
     In the `first` block all other tokens are constants; so are their queries, keys and values, and all of the
-    unprompted pass.
+    unprompted pass. That may be taken for `constant` in the others, too.
     """
     prompts = slice(tokens, x.shape[1])
     qkv = project_first(block, x, prompts) if first and tokens < x.shape[1] else project(block, x)
@@ -149,7 +152,7 @@ def _block(
         return finish(block, x, attend(*qkv.unbind(2))), None
     attended, unprompted = attend_with_and_without(qkv, tokens)
     out = finish(block, x, attended)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not first):
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not first and not constant):
         unprompted = finish(block, x[:, :tokens], unprompted)
     return out, SquareDistance.apply(out, unprompted).sum(1)
 

@@ -47,6 +47,12 @@ OPTIONS = {
     "SHIFT_NORM": Option(
         "rms", feature_shift.SHIFT_NORM.help, feature_shift.SHIFT_NORM.choices, ignored=_measured_only
     ),
+    "SHIFT_GRADIENT": Option(
+        "both",
+        "of L^fs: through both passes (Eq. 6-10), or, faster, through that with prompts alone",
+        ("both", "prompted"),
+        ignored=_measured_only,
+    ),
     "SURGERY": Option(
         "fs_guided",
         "none; fixed: alpha stays ALPHA_*; fs_guided: the shift sets alpha (Eq. 11)",
@@ -68,6 +74,14 @@ LEARNS = ("text_surgery", "image_surgery")
 def _measures_shift(options: Options) -> bool:
     """Whether a training step measures the features' shift: for its loss, or to guide surgery."""
     return options.VARIANT == "paper" and (options.FS_WEIGHT > 0 or options.SURGERY == "fs_guided")
+
+
+def shift_scale(setup: Setup) -> ShiftScale | None:
+    """How the shift is measured, where it is."""
+    options = setup.options
+    if not _measures_shift(options):
+        return None
+    return ShiftScale.of(setup.clip.model, options.SHIFT_NORM, constant=options.SHIFT_GRADIENT == "prompted")
 
 
 def surgery(setup: Setup) -> FeatureSurgery | None:
@@ -102,7 +116,7 @@ def build_m(setup: Setup) -> PromptLearner:
     return PromptLearner(
         prompts,
         CROSS_ENTROPY | weighted("fs", options.FS_WEIGHT, shift_loss),
-        shift_scale=ShiftScale.of(setup.clip.model, options.SHIFT_NORM) if _measures_shift(options) else None,
+        shift_scale=shift_scale(setup),
         corrections=corrections,
         shows=shows(options, corrections),
     )
@@ -122,7 +136,7 @@ def build_p(setup: Setup) -> PromptLearner:
         prompts,
         promptsrc.losses(options) | weighted("fs", options.FS_WEIGHT, shift_loss),
         teacher=promptsrc.FrozenTeacher(setup),
-        shift_scale=ShiftScale.of(setup.clip.model, options.SHIFT_NORM) if _measures_shift(options) else None,
+        shift_scale=shift_scale(setup),
         corrections=corrections,
         carried={"average": average},
         after_epoch=[average.after_epoch],

@@ -59,10 +59,13 @@ def check(ours, reference, learned):
     words=st.sampled_from(["", "a photo of a"]),
     specific=st.booleans(),
     rows=st.booleans(),
+    constant=st.booleans(),
     double=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, words, specific, rows, double, seed):
+def test_text_tower_equals_the_oracle(
+    model, single, names, n, depth, position, words, specific, rows, constant, double, seed
+):
     words = words if n <= 4 else ""
     depth = 1 if specific else depth
     model = model if double else single
@@ -70,8 +73,8 @@ def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, 
     lead = [len(names)] if specific else []
     learned = prompts(torch.Generator().manual_seed(seed), depth, n, 64, *lead, dtype=model.dtype)
     tower = PromptedCLIP(model, in_rows=rows)
-    ours = tower.encode_text(tower.layout(classes), learned, shift=True)
-    check(ours, oracle.text(model, classes, learned), learned)
+    ours = tower.encode_text(tower.layout(classes), learned, shift=True, constant=constant)
+    check(ours, oracle.text(model, classes, learned, constant=constant), learned)
     assert ours[1].entries.tolist() == [64 * (len(row) - n) for row in classes.ids]
     without_shift, nothing, _ = tower.encode_text(tower.layout(classes), learned)
     assert nothing is None and close(without_shift, ours[0])
@@ -82,17 +85,18 @@ def test_text_tower_equals_the_oracle(model, single, names, n, depth, position, 
     batch=st.integers(1, 3),
     n=st.integers(1, 16),
     depth=st.integers(1, LAYERS),
+    constant=st.booleans(),
     double=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_vision_tower_equals_the_oracle(model, single, batch, n, depth, double, seed):
+def test_vision_tower_equals_the_oracle(model, single, batch, n, depth, constant, double, seed):
     model = model if double else single
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch, 3, 24, 24, generator=generator).to(model.dtype)
     learned = prompts(generator, depth, n, 128, dtype=model.dtype)
     tower = PromptedCLIP(model)
-    ours = tower.encode_image(images, learned, shift=True)
-    check(ours, oracle.vision(model, images, learned), learned)
+    ours = tower.encode_image(images, learned, shift=True, constant=constant)
+    check(ours, oracle.vision(model, images, learned, constant=constant), learned)
     without_shift, nothing, _ = tower.encode_image(images, learned)
     assert nothing is None and close(without_shift, ours[0])
 

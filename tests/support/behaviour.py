@@ -27,6 +27,7 @@ ENTRIES = [(name, name, {}) for name in METHODS] + [
     ("RESTORE_m fixed surgery", "RESTORE_m", {"SURGERY": "fixed", "SHIFT_NORM": "relative"}),
     ("RESTORE_m no surgery", "RESTORE_m", {"SURGERY": "none", "SHIFT_NORM": "fro"}),
     ("RESTORE_p relative", "RESTORE_p", {"SHIFT_NORM": "relative"}),
+    ("RESTORE_m prompted", "RESTORE_m", {"SHIFT_GRADIENT": "prompted"}),
     ("CLIP_LoRA without dropout", "CLIP_LoRA", {"DROPOUT": 0.0}),
     ("MMA true gradient", "MMA", {"RESCALED_GRADIENT": False, "ADAPTER_SCALE": 0.1}),
     ("CLIP_Adapter on features", "CLIP_Adapter", {"VIEWS": 2}),
