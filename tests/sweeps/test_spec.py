@@ -85,7 +85,7 @@ def test_a_change_that_cannot_be_meant(tmp_path, change, sentence):
 
 def test_ready_specifications_are_found_by_name_and_have_a_demo_twin():
     names = {path.stem for path in SPECS.glob("*.yaml")} - {"base2new"}
-    assert {"table1", "table2_3", "table4", "table5", "choices", "fig1", "fig4", "newer"} == names
+    assert {"table1", "table2_3", "table4", "table5", "choices", "fig1", "fig4", "newer", "shift_gradient"} == names
     assert {path.stem for path in SPECS.glob("demo/*.yaml")} == names
     assert find_spec("demo/table1") == SPECS / "demo/table1.yaml"
     assert read_spec(find_spec("demo/table1"))["name"] == "demo_table1"
