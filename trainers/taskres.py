@@ -13,9 +13,8 @@ from trainers.method import PREC, VIEWS, Method, Option, Setup, register
 from trainers.templates import tables
 
 OPTIONS = {
-    "RESIDUAL_SCALE": Option(
-        0.0, "of the residual; 0: as the reference has it, 1 for Flowers and 0.5 elsewhere", low=0, decides_test=True
-    ),
+    "RESIDUAL_SCALE": Option(0.5, "of the residual", above=0, decides_test=True),
+    "FLOWERS_SCALE": Option(1.0, "in its place on Flowers, as in the reference", above=0, decides_test=True),
     "UNDERSCORES": Option(True, "'_' in class names stays, as in the reference; False: a space", decides_test=True),
     "VIEWS": VIEWS,
     "PREC": PREC,
@@ -27,7 +26,7 @@ def build(setup: Setup) -> PromptLearner:
     own = setup.dataset_template()
     templates = [*tables()["select_7"], own] if setup.dataset == "ImageNet" else [own]
     width = setup.clip.model.text_projection.shape[1]
-    scale = setup.options.RESIDUAL_SCALE or (1.0 if setup.dataset == "OxfordFlowers" else 0.5)
+    scale = setup.options.FLOWERS_SCALE if setup.dataset == "OxfordFlowers" else setup.options.RESIDUAL_SCALE
     return PromptLearner(
         PromptModule(),
         CROSS_ENTROPY,

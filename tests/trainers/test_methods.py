@@ -182,3 +182,13 @@ def test_prograd_skips_a_step_that_overflows(weights, tmp_path):
     trainer.epoch, trainer.batch_idx, trainer.num_batches = 0, 0, 2
     trainer.forward_backward(trainer.train_loader_x[0])
     assert torch.equal(before, trainer.learner.prompts.ctx) and trainer.scaler.value == 2.0**9
+
+
+def test_taskres_takes_its_reference_s_scale_on_flowers(weights, tmp_path):
+    for dataset, options, scale in (
+        ("OxfordFlowers", {}, 1.0),
+        ("OxfordPets", {}, 0.5),
+        ("OxfordFlowers", {"FLOWERS_SCALE": 0.7}, 0.7),
+    ):
+        trainer = build("TaskRes", weights("tiny12"), tmp_path / f"{dataset}{scale}", dataset=dataset, **options)
+        assert trainer.learner.corrections.settings()["scale"] == scale
