@@ -111,21 +111,22 @@ def a_base_class_checkpoint_serves_new_classes(entry, weights, tmp_path):
     assert logits(new, data()[1]).shape == (5, 2)
 
 
-def a_resumed_run_equals_an_uninterrupted_one(entry, weights, tmp_path):
+def a_resumed_run_equals_an_uninterrupted_one(entry, weights, tmp_path, made=build):
+    """`made` builds the trainers; returns the resumed one."""
     every = ["TRAIN.CHECKPOINT_FREQ", 1]
-    whole = build(entry, weights, tmp_path / "whole", extra=every)
+    whole = made(entry, weights, tmp_path / "whole", extra=every)
     whole.train()
     if entry[1] in FITTED:  # nothing lies between beginning and end
-        again = build(entry, weights, tmp_path / "whole", extra=every)
+        again = made(entry, weights, tmp_path / "whole", extra=every)
         again.learner.fit = lambda cached: pytest.fail("a finished training is done again")
         again.train()
         assert same(state_of(whole), state_of(again))
-        return
+        return again
 
     class Killed(Exception):
         pass
 
-    broken = build(entry, weights, tmp_path / "broken", extra=every)
+    broken = made(entry, weights, tmp_path / "broken", extra=every)
     step = broken.forward_backward
 
     def until_epoch_2(batch):
@@ -137,10 +138,11 @@ def a_resumed_run_equals_an_uninterrupted_one(entry, weights, tmp_path):
     with pytest.raises(Killed):
         broken.train()
     torch.manual_seed(7)
-    resumed = build(entry, weights, tmp_path / "broken", extra=every)
+    resumed = made(entry, weights, tmp_path / "broken", extra=every)
     resumed.train()
     assert resumed.start_epoch == 2
     assert same(state_of(whole), state_of(resumed))
+    return resumed
 
 
 def a_loss_that_is_not_finite_is_named(entry, weights, tmp_path):

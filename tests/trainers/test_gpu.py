@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import small_run
 import torch
-from behaviour import build, data, same, state_of
+from behaviour import a_resumed_run_equals_an_uninterrupted_one, build, data, same, state_of
 from trainer_factory import logits
 
 import train
@@ -46,32 +46,14 @@ def test_a_seed_gives_the_same_bits_again(method, precision, graph, weights, tmp
 
 @pytest.mark.parametrize("best", ["last_step", "best_val"])
 def test_a_resumed_run_equals_an_uninterrupted_one_with_graphs(best, weights, tmp_path):
-    class Killed(Exception):
-        pass
+    def made(entry, weights, folder, extra):
+        trainer = build(entry, weights, folder, extra=[*extra, *on_gpu(precision="fp16"), "TEST.FINAL_MODEL", best])
+        trainer.val_loader = trainer.test_loader = trainer.train_loader_x
+        return trainer
 
-    extra = [*on_gpu(precision="fp16"), "TRAIN.CHECKPOINT_FREQ", 1, "TEST.FINAL_MODEL", best]
     with Determinism(1, cuda=True, strict=True):
-        whole = build(RESTORE, weights, tmp_path / "whole", extra=extra)
-        broken = build(RESTORE, weights, tmp_path / "broken", extra=extra)
-        for trainer in (whole, broken):
-            trainer.val_loader = trainer.test_loader = trainer.train_loader_x
-        whole.train()
-        step = broken.forward_backward
-
-        def until_epoch_2(batch):
-            if broken.epoch == 2:
-                raise Killed
-            return step(batch)
-
-        broken.forward_backward = until_epoch_2
-        with pytest.raises(Killed):
-            broken.train()
-        torch.manual_seed(7)
-        resumed = build(RESTORE, weights, tmp_path / "broken", extra=extra)
-        resumed.val_loader = resumed.test_loader = resumed.train_loader_x
-        resumed.train()
+        resumed = a_resumed_run_equals_an_uninterrupted_one(RESTORE, weights, tmp_path, made)
     assert isinstance(resumed.step, GraphedStep) and resumed.step.replay is not None
-    assert resumed.start_epoch == 2 and same(state_of(whole), state_of(resumed))
 
 
 def test_what_waits_for_the_device_is_refused_before_a_capture(weights, tmp_path, capsys):
