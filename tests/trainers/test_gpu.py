@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import small_run
 import torch
-from behaviour import a_resumed_run_equals_an_uninterrupted_one, build, data, same, state_of
+from behaviour import FITTED, a_resumed_run_equals_an_uninterrupted_one, build, data, same, state_of
+from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import logits
 
 import train
@@ -42,6 +43,16 @@ def test_a_seed_gives_the_same_bits_again(method, precision, graph, weights, tmp
             states.append(state_of(trainer) | {"logits": logits(trainer, data()[1].cuda())})
         assert determinism.record()["deterministic"] is True
     assert same(*states)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "amp", "bf16"])
+@pytest.mark.parametrize("method", ["TwoStage", "CLIP_LoRA", *FITTED])
+def test_what_no_graph_repeats_trains_too(method, precision, weights, tmp_path):
+    node = TRAINER_REGISTRY.get(method).method.node
+    trainer = build((method, method, {}), weights, tmp_path, extra=on_gpu("auto", precision, node))
+    trainer.train()
+    assert trainer.clip.device.type == "cuda" and trainer.precision_name == precision
+    assert logits(trainer, data()[1].cuda()).isfinite().all()
 
 
 @pytest.mark.parametrize("best", ["last_step", "best_val"])
