@@ -5,6 +5,7 @@ python train.py --root /data --seed 1 --trainer RESTORE_m \\
     --config-file configs/trainers/RESTORE_m/vit_b16_c2_ep10_batch4.yaml \\
     --output-dir output/pets/seed1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
 python train.py --trainer RESTORE_m --help-options
+python train.py --list-backbones
 
 Its directory gets log.txt, config.yaml, the checkpoints and its record (docs/records.md). The same command again
 resumes a run that was interrupted, and leaves a finished one alone. Exit codes: 0 done, 1 failed on the way, 2 not
@@ -65,6 +66,11 @@ def attempt(args: argparse.Namespace, argv: list[str], stop: StopRequest) -> int
             from runs.config import describe_options
 
             print(describe_options(args.trainer))
+            return 0
+        if getattr(args, "list_backbones", False):
+            from promptclip.commands.backbones import backbones
+
+            print(*backbones(), sep="\n")
             return 0
         from runs.run import Run  # only now: it imports what `require` looked for
 

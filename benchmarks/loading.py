@@ -38,7 +38,7 @@ def write(folder: Path) -> tuple[Path, Path]:
         "corrections": FeatureSurgery(512, (0.1, 0), (0.1, 0), 0.9, True),
         "head": CosineHead(),
     }
-    loaded = promptclip.load_clip(str(folder / "clip.pt"))
+    loaded = promptclip.load_clip(str(folder / "clip.pt"), "quickgelu")
     digest = weights_sha256(loaded)
     said = Description("RESTORE_m", str(folder / "clip.pt"), digest, Preprocessing(224), CLASSES)
     return folder / "clip.pt", Classifier(said, parts, PromptedCLIP(loaded)).save(folder / "classifier")
@@ -59,7 +59,7 @@ def main() -> None:
         file, folder = write(Path(place))
         jobs = {
             "clip.load": lambda: clip.load(str(file), device="cpu", jit=False),
-            "promptclip.load_clip": lambda: promptclip.load_clip(str(file)),
+            "promptclip.load_clip": lambda: promptclip.load_clip(str(file), "quickgelu"),
             "promptclip.load of a folder": lambda: promptclip.load(folder),
         }
         for job in jobs.values():

@@ -6,9 +6,10 @@ Weights stay in OpenAI's `clip.model.ResidualAttentionBlock`; only the order of 
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
-from clip.model import ResidualAttentionBlock
+from clip.model import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -179,44 +180,75 @@ def finish_changed(
     return out if change.adapter is None else out + change.adapter(normed).to(out.dtype)
 
 
+class Activation(NamedTuple):
+    """What a block's perceptron applies to its hidden layer h: `function(slope h) / slope`.
+
+    Attributes:
+        function: of h.
+        backward: gradient of h, of that of the function's value and h.
+        slope: is multiplied into the matrix products, both ways.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor], Tensor]
+    slope: float = 1.0
+
+
+ACTIVATIONS = {
+    QuickGELU: Activation(F.silu, torch.ops.aten.silu_backward, SLOPE),
+    nn.SiLU: Activation(F.silu, torch.ops.aten.silu_backward),  # whose weights hold the slope (`fold_slope`)
+    nn.GELU: Activation(F.gelu, torch.ops.aten.gelu_backward),
+}
+
+
+def activation_of(block: ResidualAttentionBlock) -> Activation:
+    """What a block's perceptron applies.
+
+    Raises:
+        ValueError: it is none of those that the towers run.
+    """
+    kind = type(block.mlp.gelu)
+    if kind not in ACTIVATIONS or getattr(block.mlp.gelu, "approximate", "none") != "none":
+        raise ValueError(f"The towers run QuickGELU and GELU, and this CLIP has {block.mlp.gelu}.")
+    return ACTIVATIONS[kind]
+
+
 def fold_slope(block: ResidualAttentionBlock) -> None:
-    """Have the weights of the block's perceptron hold SLOPE, so that its activation is silu: the same function.
+    """Have the weights of a block's perceptron hold the slope, if its activation has one: the same function.
 
     In place, once. A GPU then adds the biases within the matrix products, which it does not where these are scaled.
     """
-    first, second = block.mlp.c_fc, block.mlp.c_proj
-    if not isinstance(block.mlp.gelu, nn.SiLU):
-        first.weight.data, first.bias.data = first.weight.data * SLOPE, first.bias.data * SLOPE
-        second.weight.data = second.weight.data / SLOPE
+    first, second, slope = block.mlp.c_fc, block.mlp.c_proj, activation_of(block).slope
+    if slope != 1.0:
+        first.weight.data, first.bias.data = first.weight.data * slope, first.bias.data * slope
+        second.weight.data = second.weight.data / slope
         block.mlp.gelu = nn.SiLU()
 
 
-def perceptron(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """Hidden layer before its activation, scaled by `slope`, and output of CLIP's two-layer perceptron.
-
-    `slope` is SLOPE, or 1 where the weights hold that.
-    """
-    hidden = torch.addmm(b1, x, w1.t(), alpha=slope, beta=slope)
-    return hidden, torch.addmm(b2, F.silu(hidden), w2.t(), alpha=1 / slope)
+def perceptron(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, by: Activation) -> tuple[Tensor, Tensor]:
+    """Hidden layer before its activation, scaled by the slope, and output of CLIP's two-layer perceptron."""
+    hidden = torch.addmm(b1, x, w1.t(), alpha=by.slope, beta=by.slope)
+    return hidden, torch.addmm(b2, by.function(hidden), w2.t(), alpha=1 / by.slope)
 
 
 class FrozenMLP(torch.autograd.Function):
     """CLIP's two-layer perceptron with frozen weights: one tensor kept for the backward pass, not four.
 
-    (M, width) -> (M, width). Both factors of the activation ride along in the matrix products, and cancel in the
-    gradient: d/dx [silu(s W x) / s] = silu'(s W x) W.
+    (M, width) -> (M, width). Both factors of the slope s ride along in the matrix products, and cancel in the
+    gradient: d/dx [f(s W x) / s] = f'(s W x) W.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, slope: float) -> Tensor:
-        hidden, out = perceptron(x, w1, b1, w2, b2, slope)
+    def forward(ctx, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, by: Activation) -> Tensor:
+        hidden, out = perceptron(x, w1, b1, w2, b2, by)
         ctx.save_for_backward(hidden, w1, w2)
+        ctx.by = by
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         hidden, w1, w2 = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(grad @ w2, hidden) @ w1, None, None, None, None, None
+        return ctx.by.backward(grad @ w2, hidden) @ w1, None, None, None, None, None
 
 
 def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -225,15 +257,15 @@ def frozen_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     Raises:
         ValueError: the block's weights are not frozen; they would silently get no gradient.
     """
-    first, second = block.mlp.c_fc, block.mlp.c_proj
+    first, second, by = block.mlp.c_fc, block.mlp.c_proj, activation_of(block)
     weights = [first.weight, first.bias, second.weight, second.bias]
     if any(weight.requires_grad for weight in weights):
         raise ValueError("The towers train prompts of a frozen CLIP: call requires_grad_(False) on the model first.")
     rows = x.to(first.weight.dtype).flatten(0, -2)  # under autocast the blocks' weights are in its type (`Precision`)
-    slope = 1.0 if isinstance(block.mlp.gelu, nn.SiLU) else SLOPE
     if not torch.is_grad_enabled():  # plain operations, which exporters can read
-        return perceptron(rows, first.weight, first.bias, second.weight, second.bias, slope)[1].view(x.shape)
-    return FrozenMLP.apply(rows, *weights, slope).view(x.shape)
+        out = perceptron(rows, first.weight, first.bias, second.weight, second.bias, by)[1]
+        return out.view(x.shape)
+    return FrozenMLP.apply(rows, *weights, by).view(x.shape)
 
 
 # ---- memory for time ---------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The model card, README.md of a trained classifier's folder, with the header that model hubs read."""
 
+import re
 from typing import Any
 
 import yaml
@@ -26,6 +27,8 @@ def _header(description: Description) -> dict[str, Any]:
     }
     if description.backbone in NAMED:
         header["base_model"] = NAMED[description.backbone]
+    elif match := re.fullmatch(r"(?:hf|open_clip:hf-hub):([\w.-]+/[\w.-]+)", description.backbone):
+        header["base_model"] = match[1]
     training = description.training
     if training.get("accuracy") is None or not training.get("dataset"):
         return header
@@ -48,7 +51,9 @@ def _text(description: Description) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     where = f" on {training['dataset']}" if training.get("dataset") else ""
     rows = [("classes", f"{len(names)}: {', '.join(names[:SHOWN])}{more}")]
-    rows += [("backbone", f"{description.backbone}, SHA-256 of its weights {description.sha256}")]
+    rows += [
+        ("backbone", f"{description.backbone} ({description.activation}), SHA-256 of its weights {description.sha256}")
+    ]
     rows += [(key.replace("_", " "), _shown(value)) for key, value in training.items() if value is not None]
     table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows)
     others = f"No: {description.new_classes}." if description.new_classes else "Yes, with `with_classes`."

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from promptclip.backbone import check_zip
+from promptclip.weights_file import check_zip
 
 # What old schedules and the optimisers inside them consist of; anything else in a checkpoint is refused.
 KNOWN = ("torch.optim.", "dassl.optim.", "collections.defaultdict", "builtins.dict")

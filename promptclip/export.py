@@ -62,7 +62,7 @@ class ImageSide(nn.Module):
 def facts(classifier: Classifier) -> dict[str, object]:
     """What goes beside and into every exported file: class names, method, how pictures are prepared."""
     description, made = classifier.description, classifier.description.preprocessing
-    prepared = {"size": made.size, "interpolation": made.interpolation, "crop": "centre"}
+    prepared = {"size": made.size, "interpolation": made.interpolation, "resize": made.resize, "crop": "centre"}
     prepared |= {"channels": "RGB", "pixels": "float32 from 0 to 1; normalised inside"}
     return {"method": description.method, "classes": classifier.classes, "preprocessing": prepared}
 

@@ -25,9 +25,11 @@ from torch.nn.modules.module import (
 from promptclip.cli import VERSION
 from promptclip.common.files import write_atomically
 from promptclip.parts import Part, kind, names_of_training
-from promptclip.preprocessing import INTERPOLATIONS, Preprocessing
+from promptclip.preprocessing import INTERPOLATIONS, RESIZES, Preprocessing
 
 FORMAT_VERSION = 1
+IN_BACKBONE = {"name": "backbone", "sha256": "sha256", "activation": "activation"}
+"""Where config.json's section `backbone` says what of a description."""
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 PLACES = ("prompts", "changes", "corrections", "head", "class_texts")
 """Where a part stands in a `PromptLearner`, and what its tensors' names begin with."""
@@ -52,6 +54,7 @@ class Description:
         method: registered name of the method that trained it.
         backbone: name of the CLIP it stands on, as `load_clip` takes it.
         sha256: of that CLIP's weights (`promptclip.backbone.weights_sha256`).
+        activation: of its blocks, which a file of weights may not say.
         preprocessing: what is done to an image.
         classes: the class names, in the order of the probabilities.
         trained_on: the class names that what is learned belongs to; () where it belongs to none.
@@ -71,6 +74,7 @@ class Description:
     options: dict[str, Any] = field(default_factory=dict)
     inference: str = ""
     training: dict[str, Any] = field(default_factory=dict)
+    activation: str = "quickgelu"
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def write(folder: Path, description: Description, parts: dict[str, Part], card: 
 def as_json(description: Description, parts: dict[str, Part]) -> dict[str, Any]:
     """What config.json holds."""
     said = asdict(description)
-    backbone = {"name": said.pop("backbone"), "sha256": said.pop("sha256")}
+    backbone = {key: said.pop(place) for key, place in IN_BACKBONE.items()}
     reason = said.pop("new_classes")
     texts = parts.get("class_texts", parts["prompts"])
     templates = texts.settings().get("templates") or [texts.settings().get("template") or ""]
@@ -168,7 +172,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     known = {"format_version", "promptclip", "new_classes", "templates", "parts"} | {
         one.name for one in fields(Description)
     }
-    if odd := sorted(config.keys() - known - {"sha256"}):
+    if odd := sorted(config.keys() - (known - {"sha256", "activation"})):
         raise ValueError(f"{path} has the entry {odd[0]!r:.80}, which format version {version} does not know.")
     return config
 
@@ -179,11 +183,15 @@ def _description(config: dict[str, Any], path: Path) -> Description:
     prepared = _entry(config, "preprocessing", dict, path)
     mean, std = (tuple(_entry(prepared, name, list, path)) for name in ("mean", "std"))
     size, interpolation = _entry(prepared, "size", int, path), _entry(prepared, "interpolation", str, path)
+    prepared, backbone = {"resize": "shortest"} | prepared, {"activation": "quickgelu"} | backbone  # of earlier folders
+    resize = _entry(prepared, "resize", str, path)
     numbers = all(isinstance(one, int | float) and math.isfinite(one) for one in mean + std)
     if not (numbers and len(mean) == len(std) == 3 and min(std) > 0 and 0 < size <= 10_000):
         raise ValueError(f"{path} names a preprocessing that cannot be: {prepared!r:.200}.")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"{path} names the interpolation {interpolation!r:.40}, none of {', '.join(INTERPOLATIONS)}.")
+    if resize not in RESIZES:
+        raise ValueError(f"{path} names the resizing {resize!r:.40}, none of {', '.join(RESIZES)}.")
     classes, trained_on = (tuple(_names(config, name, path)) for name in ("classes", "trained_on"))
     if not classes:
         raise ValueError(f"{path} names no classes; a classifier has at least one.")
@@ -191,13 +199,14 @@ def _description(config: dict[str, Any], path: Path) -> Description:
         method=_entry(config, "method", str, path),
         backbone=_entry(backbone, "name", str, path),
         sha256=_entry(backbone, "sha256", str, path),
-        preprocessing=Preprocessing(size, interpolation, mean, std),
+        preprocessing=Preprocessing(size, interpolation, mean, std, resize),
         classes=classes,
         trained_on=trained_on,
         new_classes=_entry(new_classes, "reason", str, path),
         options=_entry(config, "options", dict, path),
         inference=_entry(config, "inference", str, path),
         training=_entry(config, "training", dict, path),
+        activation=_entry(backbone, "activation", str, path),
     )
 
 

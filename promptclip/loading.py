@@ -90,7 +90,7 @@ def load_folder(folder: Path, backbone: str | None = None, device: torch.device 
     description, parts = read(folder)
     name = backbone or description.backbone
     try:
-        model = load_clip(name)
+        model = load_clip(name, description.activation)
     except ValueError as error:
         raise ValueError(f"{folder} stands on the backbone {description.backbone}: {error}") from error
     if weights_sha256(model) != description.sha256:

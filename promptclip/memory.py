@@ -1,49 +1,14 @@
-"""What a training step takes of the memory that is free, and what is done about it.
-
-An estimate, from the tokens that go through the towers: it is held against what a step really keeps in tests, and with
-`python -m benchmarks.memory`.
-"""
+"""What is done about memory: what a step will keep (`kept`) against what is free."""
 
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from promptclip.changes import BlockChange
-
 AUTO_ON_OFF = ("auto", "on", "off")
 SHARE = 0.8  # of the free memory that may be taken before "auto" does something about it
-# Kept of a token in one block, in widths: inputs of both norms, queries, keys and values (in the text tower behind a
-# copy of the prefix's), attention's result, the perceptron's hidden layer; for the shift the second half once more.
-WIDTHS, WIDTHS_OF_SHIFT = {"vision": 11, "text": 14}, 8
-WIDTHS_OF_ATTENTION = 4  # queries, keys, values, result
-WIDTHS_OF_DELTA, WIDTHS_OF_DROPOUT, WIDTHS_OF_ADAPTER = 1, 7, 1  # their inputs; of dropout's three, masks as well
 GIVEN_UP = 4  # how many times less is kept, at least, of blocks that are computed again
-
-
-def kept_bytes(tower: str, tokens: int, width: int, blocks: int, itemsize: int, shift: bool = False) -> int:
-    """Estimate of what the "text" or "vision" tower keeps of `tokens` tokens for its backward pass."""
-    return tokens * width * blocks * itemsize * (WIDTHS[tower] + WIDTHS_OF_SHIFT * shift)
-
-
-def first_change(
-    changes: Sequence[BlockChange | None], counts: Callable[[BlockChange], bool] = lambda change: True
-) -> int:
-    """How many blocks come before the first with a change that `counts`; a great many where there is none."""
-    return next((n for n, change in enumerate(changes) if change is not None and counts(change)), 1_000_000)
-
-
-def kept_besides(changes: Sequence[BlockChange | None], width: int, itemsize: int) -> int:
-    """Estimate of what changes keep of a token beside the blocks, all of them together."""
-    widths = sum(
-        (WIDTHS_OF_DROPOUT if change.random else WIDTHS_OF_DELTA) * (change.delta is not None)
-        + WIDTHS_OF_ADAPTER * (change.adapter is not None)
-        for change in changes
-        if change is not None
-    )
-    return widths * width * itemsize
 
 
 def free_bytes(device: torch.device) -> int | None:

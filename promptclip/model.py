@@ -7,15 +7,15 @@ import torch
 from clip.model import CLIP, ResidualAttentionBlock, convert_weights
 from torch import Tensor
 
+from promptclip import kept
 from promptclip.block import fold_slope
 from promptclip.changes import BlockChange
 from promptclip.class_prompts import ClassPrompts, Layout, in_rows, lay_out
-from promptclip.memory import WIDTHS, WIDTHS_OF_ATTENTION, first_change, kept_besides, kept_bytes
-from promptclip.prompts import blocks
 from promptclip.shift import Encoded, at_least_single
 from promptclip.text import TextTower
 from promptclip.vision import VisionTower
 
+WIDTHS_AT_ONCE = 14  # of a token in a block without gradients: input, norm, queries, keys, values, result, hidden layer
 PRECISIONS = ("fp16", "fp32", "amp", "bf16")
 
 
@@ -63,10 +63,9 @@ class PromptedCLIP:
         passes: int = 1,
         text_changes: Sequence[BlockChange | None] = (),
         vision_changes: Sequence[BlockChange | None] = (),
+        constant: bool = False,
     ) -> int:
-        """Estimate of what a training step keeps for its backward pass.
-
-        A tower keeps something from the first block on that something learned enters.
+        """Bytes that a training step keeps for its backward pass, as `kept` counts them.
 
         Args:
             layout: the classes; a text tower without a layout keeps nothing.
@@ -75,28 +74,15 @@ class PromptedCLIP:
             shift: whether the step measures shift.
             passes: text passes of a step.
             text_changes, vision_changes: of the towers' blocks.
+            constant: the shift's unprompted pass is a constant.
         """
-        model, total = self.model, 0
+        model = self.model
         itemsize = model.visual.conv1.weight.element_size()
-        text_blocks, vision_blocks = blocks(model)
-        if layout is not None:
-            width, shared = model.ln_final.weight.shape[0], len(layout.ids)
-            whole = sum(group.classes * (group.length + layout.prefix) for group in layout.groups)
-            own = first_change(text_changes, lambda one: one.random or one.class_tokens is not None)
-            for number in range(0 if layout.n_ctx else first_change(text_changes), text_blocks):
-                tokens = whole if number >= own else shared
-                padding = max(0, layout.places - tokens) * (1 + shift)  # in attention alone
-                total += passes * kept_bytes("text", tokens, width, 1, itemsize, shift)
-                total += passes * padding * width * itemsize * WIDTHS_OF_ATTENTION
-            total += passes * (whole if own < text_blocks else shared) * kept_besides(text_changes, width, itemsize)
-        depth = vision_blocks if vision_prompts else vision_blocks - first_change(vision_changes)
-        if self.vision.vit and depth > 0:
-            places, width = model.visual.positional_embedding.shape
-            inserted = max((len(one.tokens) for one in vision_changes if one and one.tokens is not None), default=0)
-            tokens = images * (places + vision_prompts + inserted)
-            total += kept_bytes("vision", tokens, width, depth, itemsize, shift)
-            total += tokens * kept_besides(vision_changes, width, itemsize)
-        return total
+        shares = self.device.type == "cpu" and itemsize >= 4
+        text = 0 if layout is None else passes * kept.of_text(model, layout, shift, text_changes, constant)
+        return itemsize * (
+            text + kept.of_vision(model, images, vision_prompts, shift, vision_changes, shares, constant)
+        )
 
     def passing_bytes(self, layout: Layout | None, images: int) -> int:
         """Estimate of what a pass without gradients takes: the tokens of one block, of the larger tower."""
@@ -104,7 +90,7 @@ class PromptedCLIP:
         itemsize = model.visual.conv1.weight.element_size()
         text = 0 if layout is None else max(layout.places, len(layout.ids)) * model.ln_final.weight.shape[0]
         vision = images * model.visual.positional_embedding.numel() if self.vision.vit else 0
-        return max(text * WIDTHS["text"], vision * WIDTHS["vision"]) * itemsize
+        return max(text, vision) * WIDTHS_AT_ONCE * itemsize
 
     def encode_image(
         self,

@@ -15,10 +15,13 @@ from promptclip.common.files import read_record_file
 from promptclip.common.names import flatten
 from promptclip.common.yaml_file import read_yaml
 from promptclip.folder import Description, write
+from promptclip.geometry import activation_of
 from promptclip.loading import FOLDER
 from promptclip.preprocessing import Preprocessing
 from promptclip.published import check_backbone, find, parts_of_checkpoint
 from promptclip.published_parts import METHODS, Settings
+
+DEFAULTS = {"INTERPOLATION": "bicubic", "RESIZE": "shortest"}
 
 
 def pack(
@@ -56,7 +59,7 @@ def pack(
     checkpoint = load_checkpoint(str(path))
     parts = parts_of_checkpoint(path, checkpoint, method, _settings(config, method))
     name = backbone or str(config.get("MODEL.BACKBONE.NAME"))
-    model = load_clip(name)
+    model = load_clip(name, str(config.get("MODEL.BACKBONE.ACTIVATION", "") or ""))
     check_backbone(path, checkpoint, parts, name, model)
     node = f"TRAINER.{method.upper()}."
     said = {
@@ -73,6 +76,7 @@ def pack(
         method=method,
         backbone=name,
         sha256=weights_sha256(model),
+        activation=activation_of(model),
         preprocessing=_preprocessing(config, model.visual.input_resolution),
         classes=tuple(names),
         new_classes=parts["prompts"].new_classes,
@@ -122,4 +126,5 @@ def _settings(config: dict[str, Any], method: str) -> Settings:
 def _preprocessing(config: dict[str, Any], size: int) -> Preprocessing:
     """What the training's test did to an image."""
     mean, std = (tuple(map(float, config[f"INPUT.PIXEL_{name}"])) for name in ("MEAN", "STD"))
-    return Preprocessing(size, str(config.get("INPUT.INTERPOLATION", "bicubic")), mean, std)
+    interpolation, resize = (str(config.get(f"INPUT.{key}", otherwise)) for key, otherwise in DEFAULTS.items())
+    return Preprocessing(size, interpolation, mean, std, resize)

@@ -9,6 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 INTERPOLATIONS = ("bicubic", "bilinear", "nearest")
+RESIZES = ("shortest", "squash")
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -18,21 +19,32 @@ class Preprocessing:
     """What is done to an image before it enters the vision tower.
 
     Attributes:
-        size: of the square that is cut out of the middle, after the shorter side was brought to it; pixels.
+        size: of the square that enters the tower; pixels.
         interpolation: one of INTERPOLATIONS.
         mean, std: of the three channels, for pixels from 0 to 1.
+        resize: one of RESIZES. "shortest": the shorter side is brought to `size`, and the square cut out of the middle;
+            "squash": both sides are brought to it (DFN5B's CLIPs).
     """
 
     size: int
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
+    resize: str = "shortest"
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(3, size, size) of an RGB image."""
-        image = F.resize(image, [self.size], InterpolationMode(self.interpolation))
-        image = F.center_crop(image, [self.size, self.size])
+        square = [self.size, self.size]
+        image = F.resize(
+            image, square if self.resize == "squash" else square[:1], InterpolationMode(self.interpolation)
+        )
+        image = F.center_crop(image, square)
         return F.normalize(F.to_tensor(image), list(self.mean), list(self.std))
+
+    def __str__(self) -> str:
+        """In a few words."""
+        own = "" if (self.mean, self.std) == (CLIP_MEAN, CLIP_STD) else f", mean {self.mean}, std {self.std}"
+        return f"images of {self.size} pixels ({self.resize}, {self.interpolation}{own})"
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, 3, size, size) from 0 to 1 -> what the vision tower takes."""

@@ -12,13 +12,14 @@ import torch
 from clip.model import CLIP
 from torch import Tensor
 
-from promptclip.backbone import check_extent, load_clip, weights_digest, weights_sha256
+from promptclip.backbone import load_backbone, weights_digest, weights_sha256
 from promptclip.checkpoint_file import load_checkpoint
 from promptclip.class_prompts import POSITIONS
 from promptclip.classifier import Classifier
 from promptclip.common.names import unknown
 from promptclip.conditioned import ConditionedContext
 from promptclip.folder import Description
+from promptclip.geometry import activation_of
 from promptclip.learner import CosineHead
 from promptclip.model import PromptedCLIP
 from promptclip.parts import Part
@@ -28,6 +29,7 @@ from promptclip.published_names import rename
 from promptclip.published_parts import METHODS, OF_TRAINING, Settings, Tensors
 from promptclip.surgery import ACTIVATIONS, FeatureSurgery
 from promptclip.trained_prompts import TrainedPrompts
+from promptclip.weights_file import check_extent
 
 
 def load_published(
@@ -40,6 +42,7 @@ def load_published(
     words: str | None = None,
     position: str = "end",
     activation: str | None = None,
+    backbone_activation: str = "",
     preprocessing: Preprocessing | None = None,
     device: torch.device | str = "cpu",
 ) -> Classifier:
@@ -55,7 +58,8 @@ def load_published(
         words: that the context started from, where others than the method's published ones.
         position: of the class name: "end", "middle" or "front" (CoOp).
         activation: of surgery: "relu" or "quickgelu" (RESTORE_m); None: that of the released code.
-        preprocessing: None: CLIP's own.
+        backbone_activation: "quickgelu" or "gelu", of a backbone in a file that does not say it.
+        preprocessing: None: the backbone's own.
         device: where it shall compute.
 
     Raises:
@@ -70,14 +74,15 @@ def load_published(
     settings = Settings(known.words if words is None else words, position, activation or known.activation)
     if settings.activation not in ACTIVATIONS:
         raise ValueError(f"The surgery's activation {activation!r} is none of {', '.join(ACTIVATIONS)}.")
-    checkpoint, model = load_checkpoint(str(path)), load_clip(backbone)
+    checkpoint, (model, prepared, _) = load_checkpoint(str(path)), load_backbone(backbone, backbone_activation)
     parts = parts_of_checkpoint(path, checkpoint, method, settings)
     check_backbone(path, checkpoint, parts, backbone, model)
     description = Description(
         method=method,
         backbone=backbone,
         sha256=weights_sha256(model),
-        preprocessing=preprocessing or Preprocessing(model.visual.input_resolution),
+        preprocessing=preprocessing or prepared,
+        activation=activation_of(model),
         classes=tuple(classes),
         new_classes=parts["prompts"].new_classes,
         options=settings._asdict(),

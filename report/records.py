@@ -15,7 +15,7 @@ from report import logs, provenance
 KINDS = {
     **dict.fromkeys(("trainer", "dataset", "subsample_classes"), str),
     **dict.fromkeys(("mode", "protocol", "source_dataset", "backbone", "experiment"), str),
-    **dict.fromkeys(("unsupported", "inference", "selected_on"), str),
+    **dict.fromkeys(("unsupported", "inference", "selected_on", "backbone_sha256"), str),
     **dict.fromkeys(("seed", "epoch", "shots"), int),
     **dict.fromkeys(("checkpoint", "config"), dict),
     "complete": bool,
@@ -38,6 +38,8 @@ class RunRecord:
         source: the data set that the evaluated checkpoint was trained on.
         accuracy: in percent.
         checkpoint: what an evaluation read: directory, epoch, sha256.
+        backbone: its name; with the beginning of the SHA-256 of its weights where records have others of that name.
+        backbone_sha256: of its weights; "" where that is not recorded.
         unsupported: why the method cannot make this evaluation; "" where it can. It has no accuracy then.
         inference: which of several inferences the method used; "" where it has one.
         selected_on: the split (val, test) that something of the model was chosen by; "" where nothing was.
@@ -59,6 +61,7 @@ class RunRecord:
     epoch: int | None = None
     shots: int | None = None
     backbone: str = ""
+    backbone_sha256: str = ""
     experiment: str = ""
     unsupported: str = ""
     inference: str = ""
@@ -117,8 +120,19 @@ def read_records(output: Path) -> list[RunRecord]:
             f"There is no metrics.json below {output}, and no log.txt with a result: no run has left one there yet."
         )
     records = sorted(records + found, key=lambda record: str(record.path))
+    tell_backbones_apart(records)
     provenance.settle(records, output)
     return records
+
+
+def tell_backbones_apart(records: list[RunRecord]) -> None:
+    """Have backbones of one name and several weights (a file that was replaced) stand in rows of their own."""
+    weights: dict[str, set[str]] = {}
+    for record in records:
+        weights.setdefault(record.backbone, set()).update({record.backbone_sha256} - {""})
+    for record in records:
+        if len(weights[record.backbone]) > 1:
+            record.backbone += f" [{record.backbone_sha256[:8] or 'weights not recorded'}]"
 
 
 def read_record(file: Path) -> RunRecord | None:

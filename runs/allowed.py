@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 from datasets.splits import SUBSETS
+from promptclip.geometry import ACTIVATIONS
 from promptclip.memory import AUTO_ON_OFF
+from promptclip.preprocessing import RESIZES
 from runs.environment import STRICTNESS
 
 INFINITE = math.inf
@@ -61,6 +63,8 @@ RANGES = {
 LENGTHS = {"INPUT.SIZE": 2, "INPUT.RRCROP_SCALE": 2, "INPUT.PIXEL_MEAN": 3, "INPUT.PIXEL_STD": 3}
 CHOICES = {
     "DATASET.SUBSAMPLE_CLASSES": SUBSETS,
+    "INPUT.RESIZE": RESIZES,
+    "MODEL.BACKBONE.ACTIVATION": ("", *ACTIVATIONS),
     "MODEL.CHECKPOINTING": AUTO_ON_OFF,
     "MODEL.CUDA_GRAPH": AUTO_ON_OFF,
     "DATALOADER.TEST.SAMPLER": ("SequentialSampler", "RandomSampler"),  # the others leave images out or repeat some

@@ -10,7 +10,7 @@ from promptclip.assembly import parts_of
 from promptclip.card import card
 from promptclip.folder import Description
 from promptclip.loading import FOLDER
-from promptclip.preprocessing import Preprocessing
+from runs.config import preprocessing
 from runs.record import nested
 
 METRICS = ("accuracy", "macro_f1")
@@ -47,6 +47,7 @@ def write_classifier(trainer: Any, cfg: CfgNode, directory: Path, record: dict[s
         method=method.name,
         backbone=cfg.MODEL.BACKBONE.NAME,
         sha256=trainer.backbone_sha256,
+        activation=trainer.backbone_activation,
         preprocessing=preprocessing(cfg),
         classes=tuple(trainer.classnames),
         trained_on=trainer.learner.trained_on,
@@ -59,12 +60,6 @@ def write_classifier(trainer: Any, cfg: CfgNode, directory: Path, record: dict[s
     folder.write(target, description, parts, card(description))
     print(f"Classifier saved to {target}")
     return target
-
-
-def preprocessing(cfg: CfgNode) -> Preprocessing:
-    """What the run's test does to an image."""
-    said = cfg.INPUT
-    return Preprocessing(max(said.SIZE), said.INTERPOLATION, tuple(said.PIXEL_MEAN), tuple(said.PIXEL_STD))
 
 
 def training(record: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--dataset-config-file", type=path, action=NotEmpty, default="", help="yaml file of the data set"
     )
     parser.add_argument("--trainer", default="", help="registered name of the method")
-    parser.add_argument("--backbone", default="", help="CLIP's name for a model, EmojiCLIP, or a weights file")
+    parser.add_argument("--backbone", default="", help="name or file of a CLIP (docs/backbones.md)")
     parser.add_argument("--head", default="", help="name of the head (no method here has one)")
     parser.add_argument("--eval-only", action="store_true", help="evaluate a checkpoint, do not train")
     parser.add_argument("--model-dir", type=path, default="", help="with --eval-only: output directory of the training")
@@ -63,6 +63,9 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--no-train", action="store_true", help="build everything, but do not train")
     parser.add_argument(  # absent unless asked for: arguments are printed, as CoOp prints them
         "--help-options", action="store_true", default=argparse.SUPPRESS, help="print the options of --trainer"
+    )
+    parser.add_argument(
+        "--list-backbones", action="store_true", default=argparse.SUPPRESS, help="list what --backbone knows"
     )
     parser.add_argument(
         "--wandb", action="store_true", default=argparse.SUPPRESS, help="log the record to Weights & Biases at the end"

@@ -18,9 +18,10 @@ from yacs.config import CfgNode
 
 import datasets
 import trainers  # noqa: F401  registers the methods
-from promptclip.backbone import backbone_names
+from promptclip.backbone import SCHEMES, backbone_names, find_source
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
+from promptclip.preprocessing import Preprocessing
 from runs.allowed import CHOICES, LENGTHS, ONCE_BOOLEAN, RANGES, check_range
 
 PATHS = (
@@ -36,6 +37,8 @@ def default_config() -> CfgNode:
     """Dassl's defaults, plus what the data sets, the runs and all registered trainers add to them."""
     cfg = get_cfg_default()
     datasets.extend_cfg(cfg)
+    cfg.INPUT.RESIZE = "shortest"  # of test images: the shorter side to INPUT.SIZE and a square cut out, or "squash"
+    cfg.MODEL.BACKBONE.ACTIVATION = ""  # quickgelu or gelu, of a NAME that is a file of weights, which does not say it
     # What the record holds besides the result (docs/records.md); none of it changes a result
     cfg.TEST.SHIFT_IMAGES = 256  # test images that feature_shift is measured on at the end; 0: not measured
     cfg.TEST.SAVE_FEATURES = False  # features.npz of the test images and classes
@@ -101,8 +104,24 @@ def build_config(args: argparse.Namespace) -> CfgNode:
         if value or value == 0:  # --seed 0 is a seed
             set_key(cfg, key, value, "the command line")
     merge_options(cfg, args.opts)
+    take_preprocessing(cfg, set(args.opts[::2]))
     cfg.freeze()
     return cfg
+
+
+def take_preprocessing(cfg: CfgNode, given: set[str]) -> None:
+    """Set what is done to images as the backbone was trained, where its name leads to who says so (`SCHEMES`).
+
+    Over the yaml files, which are for CLIP's own preprocessing; keys `given` on the command line stay.
+    """
+    if not cfg.MODEL.BACKBONE.NAME.startswith(tuple(SCHEMES)):
+        return
+    made = find_source(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.ACTIVATION).preprocessing
+    values = {"SIZE": (made.size, made.size), "INTERPOLATION": made.interpolation, "RESIZE": made.resize}
+    values |= {"PIXEL_MEAN": list(made.mean), "PIXEL_STD": list(made.std)}
+    for name, value in values.items():
+        if f"INPUT.{name}" not in given:
+            cfg.INPUT[name] = value
 
 
 def merge_file(cfg: CfgNode, path: Path, parents: tuple[Path, ...] = ()) -> None:
@@ -260,7 +279,9 @@ def is_prompt_method(trainer: str) -> bool:
 
 
 def check_backbone(name: str) -> None:
-    """Refuse a backbone that is neither a name of CLIP's, nor the embedded one, nor a file."""
+    """Refuse a backbone that is neither a name of CLIP's, nor the embedded one, nor a file, nor one of SCHEMES."""
+    if name.startswith(tuple(SCHEMES)):
+        return  # `take_preprocessing` has found it
     if name not in backbone_names() and not Path(name).exists():
         raise KeyError(unknown("backbone (MODEL.BACKBONE.NAME), nor a file,", name, backbone_names()))
 
@@ -351,6 +372,11 @@ def check_trainer(cfg: CfgNode, trainer: Any, trains: bool) -> None:
     """
     if trains:
         check_batch(cfg, trainer)
+    if hasattr(trainer, "loaded") and preprocessing(cfg) != trainer.loaded.preprocessing:
+        print(
+            f"Note: the backbone was trained on {trainer.loaded.preprocessing}, and the INPUT section asks for "
+            f"{preprocessing(cfg)}."
+        )
     tests = not trains or not cfg.TEST.NO_TEST
     validates = cfg.TEST.SPLIT == "val" or (trains and cfg.TEST.FINAL_MODEL == "best_val")
     if tests and validates and getattr(trainer, "val_loader", None) is None:
@@ -360,6 +386,13 @@ def check_trainer(cfg: CfgNode, trainer: Any, trains: bool) -> None:
         )
     if cfg.TEST.SAVE_FEATURES and not hasattr(trainer, "image_shift"):
         raise ValueError(f"TEST.SAVE_FEATURES is True, but {cfg.TRAINER.NAME} has no features; set it False.")
+
+
+def preprocessing(cfg: CfgNode) -> Preprocessing:
+    """What the run's test does to an image."""
+    said = cfg.INPUT
+    means = (tuple(map(float, said.PIXEL_MEAN)), tuple(map(float, said.PIXEL_STD)))
+    return Preprocessing(max(said.SIZE), said.INTERPOLATION, *means, said.get("RESIZE", "shortest"))
 
 
 def check_batch(cfg: CfgNode, trainer: Any) -> None:

@@ -136,7 +136,10 @@ class Evaluation:
             if self.found[name] is not None and not math.isfinite(self.found[name]):
                 raise FloatingPointError(f"The {name} of the evaluation is {self.found[name]}; no record says so.")
         precision = getattr(self.trainer, "precision_name", None)
-        return self.found | {"classnames": self.classnames(), "precision": precision}
+        said = {"classnames": self.classnames(), "precision": precision}
+        if hasattr(self.trainer, "loaded"):
+            said |= {"backbone_sha256": self.trainer.backbone_sha256, "backbone_source": self.trainer.loaded.said}
+        return self.found | said
 
     def write(self, directory: Path) -> None:
         """Write predictions.csv, and features.npz if asked for, to `directory`; nothing if there was no evaluation."""

@@ -141,7 +141,7 @@ def backbone_problem(cfg: CfgNode) -> str | None:
     if not is_prompt_method(cfg.TRAINER.NAME):
         return None
     try:
-        load_clip(cfg.MODEL.BACKBONE.NAME)
-    except (OSError, ValueError, RuntimeError) as error:
+        load_clip(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.ACTIVATION)
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
         return str(error)
     return None

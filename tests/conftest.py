@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_clip import clip_state
+from small_clip import as_openais, clip_state
 
 torch.set_num_threads(1)  # the models are so small that a second thread only waits for the first
 
@@ -15,7 +15,7 @@ def weights(tmp_path_factory):
     def path(geometry: str) -> str:
         file = folder / f"{geometry}.pt"
         if not file.exists():
-            torch.save(clip_state(geometry), file)
+            torch.save(as_openais(clip_state(geometry)), file)
         return str(file)
 
     return path

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from promptclip.backbone import load_clip, weights_digest, weights_sha256
+from promptclip.backbone import load_backbone, weights_digest, weights_sha256
+from promptclip.geometry import activation_of
 from promptclip.learner import PromptLearner
 from promptclip.memory import free_bytes, plan_memory
 from promptclip.model import Precision, PromptedCLIP
@@ -33,7 +34,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
 
     Attributes:
         method: the method.
-        backbone: the frozen `clip.model.CLIP`.
+        loaded: the backbone as it was loaded: what it is, and what is done to its images.
+        backbone: the frozen `clip.model.CLIP` itself.
         clip: its two towers.
         learner: all that is learned and saved (`promptclip.learner.PromptLearner`).
         classes: the class names as the learner takes them.
@@ -92,14 +94,21 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
             )
         name = cfg.MODEL.BACKBONE.NAME
         print(f"Loading CLIP (backbone: {name})")
-        self.backbone = load_clip(name)
+        self.loaded = load_backbone(name, cfg.MODEL.BACKBONE.get("ACTIVATION", ""))
+        print(f"Backbone: {self.loaded.said}")
+        self.backbone = self.loaded.model
         self.backbone_digest = weights_digest(self.backbone)
+        self.backbone_activation = activation_of(self.backbone)
         self.backbone_sha256 = weights_sha256(self.backbone)  # as they were loaded; PREC may round them
         size = self.backbone.visual.input_resolution
         if tuple(cfg.INPUT.SIZE) != (size, size):
             raise ValueError(
                 f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but the backbone {name} takes images of {size} x {size}: "
                 f'set INPUT.SIZE "({size}, {size})".'
+            )
+        if cfg.INPUT.get("RESIZE", "shortest") != "shortest" and IS_UPSTREAM:
+            raise ValueError(
+                f"INPUT.RESIZE is {cfg.INPUT.RESIZE}, which upstream's Dassl cannot do: pip install ./dassl-core."
             )
         if self.method.needs_vit and not is_vit(self.backbone):
             raise ValueError(
@@ -264,7 +273,8 @@ class PromptTrainer(ListenedTrainer):  # type: ignore[valid-type, misc]  # one o
         with torch.no_grad():
             changes = learner.changes.text(self.classes.known), learner.changes.vision()
         shift = learner.shift_scale is not None
-        return self.clip.kept_bytes(layout, batch, vision_prompts, shift, passes, *changes)
+        constant = learner.shift_scale is not None and learner.shift_scale.constant
+        return self.clip.kept_bytes(layout, batch, vision_prompts, shift, passes, *changes, constant)
 
     def launched(self, *batch: Tensor) -> StepResult:
         """`gradients` of a batch that may still be on its way to the device."""

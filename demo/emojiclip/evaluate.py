@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--per-class", action="store_true", help="recall of each class, as Markdown")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    model = load_clip(args.file)
+    model = load_clip(args.file, "quickgelu")
     sets, names = zero_shot(model, args.work)
     subsets = halves(len(names))
     rows = [[title, *(accuracy(*scored, among) for among in subsets.values())] for title, scored in sets.items()]

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     names = ", ".join(description.classes)
     rows: list[tuple[str, Any]] = [
         ("method", description.method),
-        ("backbone", f"{description.backbone} ({description.sha256[:16]}…)"),
+        ("backbone", f"{description.backbone} ({description.activation}, SHA-256 {description.sha256[:16]}…)"),
         ("classes", f"{len(description.classes)}: {names}"),
         ("new classes", f"no: {description.new_classes}" if description.new_classes else "yes"),
         *[(key.replace("_", " "), value) for key, value in description.training.items() if value is not None],

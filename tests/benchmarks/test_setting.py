@@ -80,7 +80,7 @@ def test_sentences():
     assert class_names(3) == class_names(500)[:3]
     with pytest.raises(ValueError, match="1 to 1000 classes, not for 1001"):
         class_names(1001)
-    with pytest.raises(ValueError, match="'CoOp' is none of MaPLe"):
-        build("CoOp", "fast", NAMES, clip_model("tiny12"))
+    with pytest.raises(ValueError, match="'ZeroshotCLIP' is none of MaPLe"):
+        build("ZeroshotCLIP", "fast", NAMES, clip_model("tiny12"))
     with pytest.raises(ValueError, match="'slow' is none of plain, fast"):
         build("MaPLe", "slow", NAMES, clip_model("tiny12"))

@@ -9,9 +9,10 @@ import clip.clip
 import clip.model
 import pytest
 import torch
-from small_clip import clip_model, clip_state
+from small_clip import as_openais, clip_model, clip_state
 
 from promptclip import EMBEDDED, load_clip
+from promptclip.backbone import weights_digest, weights_sha256
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -53,7 +54,7 @@ def test_torchscript_archive(archive):
 
 
 def test_a_state_dict_inside_a_checkpoint(tmp_path):
-    torch.save({"state_dict": clip_state("tiny12"), "epoch": 3}, tmp_path / "model.pth.tar")
+    torch.save({"state_dict": as_openais(clip_state("tiny12")), "epoch": 3}, tmp_path / "model.pth.tar")
     check(load_clip(str(tmp_path / "model.pth.tar")))
 
 
@@ -63,7 +64,7 @@ def test_broken_weights(tmp_path, key, value):
     """With a scale of minus infinity all scores are 0, and the accuracy is that of a guess."""
     state = {name: tensor.clone() for name, tensor in clip_state("tiny12").items()}
     state[key].view(-1)[-1] = value
-    torch.save(state, tmp_path / "broken.pt")
+    torch.save(as_openais(state), tmp_path / "broken.pt")
     with pytest.raises(ValueError, match=f"broken.pt hold infinite or NaN values in {key}"):
         load_clip(str(tmp_path / "broken.pt"))
 
@@ -111,6 +112,41 @@ def test_the_embedded_backbone():
     assert EMBEDDED["EmojiCLIP"].stat().st_size < 25e6
 
 
+def test_a_state_dict_does_not_say_its_activation(tmp_path):
+    """With another its numbers would look right."""
+    path = tmp_path / "bare.pt"
+    torch.save(clip_state("tiny12"), path)
+    with pytest.raises(ValueError, match=r"ACTIVATION quickgelu for .*OpenAI.* gelu for .*LAION.*open_clip:ViT-B-16/"):
+        load_clip(str(path))
+    quick, gelu = load_clip(str(path), "quickgelu"), load_clip(str(path), "gelu")
+    assert type(gelu.transformer.resblocks[0].mlp.gelu) is torch.nn.GELU
+    assert not torch.allclose(quick.encode_image(IMAGES), gelu.encode_image(IMAGES))
+    assert weights_digest(quick) != weights_digest(gelu) and weights_sha256(quick) != weights_sha256(gelu)
+    check(quick)
+    with pytest.raises(ValueError, match="no activation .*'relu'.*known are gelu, quickgelu"):
+        load_clip(str(path), "relu")
+
+
+def test_what_is_known_is_not_said_otherwise(archive):
+    check(load_clip(str(archive), "quickgelu"))
+    for name in (str(archive), "EmojiCLIP", "ViT-B/16"):
+        with pytest.raises(ValueError, match="ACTIVATION is gelu, but .* was trained with quickgelu; leave"):
+            load_clip(name, "gelu")
+
+
+def test_towers_whose_heads_a_state_dict_does_not_say(tmp_path):
+    state = clip_state("tiny12") | {"visual.conv1.weight": torch.zeros(1280, 3, 14, 14)}
+    torch.save(state, tmp_path / "huge.pt")
+    with pytest.raises(ValueError, match=r"tower, 1280 wide, cannot be known .* open_clip:ViT-H-14/.*huge\.pt"):
+        load_clip(str(tmp_path / "huge.pt"), "gelu")
+
+
+def test_digests_of_openais_models_are_what_they_were(weights):
+    """Checkpoints and folders hold them."""
+    model = load_clip(weights("tiny12"))
+    assert (weights_digest(model), weights_sha256(model)[:16]) == ("915f6733", "397e4e2ffec59fa6")
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match=r"no backbone, nor file, 'ViT-B16'.*did you mean 'ViT-B/16'\?"):
         load_clip("ViT-B16")
@@ -144,7 +180,7 @@ def test_files_that_are_not_clip(tmp_path, archive):
     refuse(tmp_path, archive.read_bytes()[:1000], "cannot be read as CLIP's weights")
     refuse(tmp_path, {"fc.weight": torch.zeros(2)}, "does not hold CLIP's weights: it lacks")
     refuse(tmp_path, [1, 2], "does not hold CLIP's weights")
-    state = clip_state("tiny12")
+    state = as_openais(clip_state("tiny12"))
     refuse(tmp_path, {key: value for key, value in state.items() if "visual" not in key}, "lacks the visual tower")
     refuse(tmp_path, {k: v for k, v in state.items() if k != "visual.ln_post.bias"}, "do not fit together")
     refuse(tmp_path, state | {"text_projection": torch.zeros(64, 32)}, "do not fit together")

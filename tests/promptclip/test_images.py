@@ -15,7 +15,7 @@ from mutations import at_most, damage, damaged
 from PIL import Image, ImageSequence
 
 from promptclip import images
-from promptclip.preprocessing import INTERPOLATIONS, Preprocessing
+from promptclip.preprocessing import INTERPOLATIONS, RESIZES, Preprocessing
 
 NOISE = np.random.RandomState(1).randint(0, 256, (23, 31, 4), dtype=np.uint8)
 RGB = Image.fromarray(NOISE[..., :3])
@@ -46,15 +46,16 @@ def test_files_are_read_as_dassl_reads_them(tmp_path):
     assert images.in_folder(tmp_path) == sorted(paths)
 
 
-@given(st.integers(8, 90), st.integers(8, 90), st.sampled_from(INTERPOLATIONS))
+@given(st.integers(8, 90), st.integers(8, 90), st.sampled_from(INTERPOLATIONS), st.sampled_from(RESIZES))
 @settings(max_examples=25, deadline=None)
-def test_preprocessing_is_dassls_test_transform(height, width, interpolation):
+def test_preprocessing_is_dassls_test_transform(height, width, interpolation, resize):
     cfg = get_cfg_default()
+    cfg.INPUT.RESIZE = resize
     cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.VERBOSE = (32, 32), interpolation, False
     cfg.INPUT.TRANSFORMS = ("random_resized_crop", "normalize")
     mean, std = tuple(cfg.INPUT.PIXEL_MEAN), tuple(cfg.INPUT.PIXEL_STD)
     image = RGB.resize((width, height))
-    mine = Preprocessing(32, interpolation, mean, std)(image)
+    mine = Preprocessing(32, interpolation, mean, std, resize)(image)
     assert torch.equal(mine, build_transform(cfg, is_train=False)(image))
 
 

@@ -19,9 +19,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-'&/(
 some_names = st.lists(st.sampled_from(NAMES) | st.text(LETTERS, min_size=1, max_size=24), min_size=1, max_size=5)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return build()
+@pytest.fixture(scope="module", params=[True, False], ids=["OpenAI's", "GELU"])
+def model(request):
+    return build(openais=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def check(ours, reference, learned):
         assert close(ours, reference)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     names=some_names,
     n=st.integers(1, 16),
@@ -80,7 +80,7 @@ def test_text_tower_equals_the_oracle(
     assert nothing is None and close(without_shift, ours[0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     batch=st.integers(1, 3),
     n=st.integers(1, 16),

@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import at_most, damage, damaged
 from PIL import Image, features
+from small_clip import as_openais
 from torch import nn
 
 from datasets.base import sample_counts
@@ -94,6 +95,8 @@ class Archive(nn.Module):
         self.visual, self.transformer = model.visual, model.transformer
         for name in ("token_embedding", "positional_embedding", "ln_final", "text_projection", "logit_scale"):
             setattr(self, name, getattr(model, name))
+        for name, value in as_openais({}).items():
+            self.register_buffer(name, value)
 
     def forward(self, images):
         return self.visual(images)
@@ -101,7 +104,7 @@ class Archive(nn.Module):
 
 def clip_files(folder):
     model = clip.model.CLIP(**SIZES).eval()
-    torch.save(model.state_dict(), folder / "state.pt")
+    torch.save(as_openais(model.state_dict()), folder / "state.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.trace(Archive(model), torch.zeros(1, 3, 32, 32)).save(str(folder / "archive.pt"))
@@ -427,11 +430,11 @@ def test_an_archive_that_would_unfold(tmp_path, memory, read):
 def test_weights_whose_sizes_would_not_fit_in_memory(tmp_path, memory):
     state = clip.model.CLIP(**SIZES).state_dict()
     huge = {
-        "positional_embedding": torch.zeros(200_000, 1),
+        "positional_embedding": torch.zeros(200_000, state["positional_embedding"].shape[1]),
         "token_embedding.weight": torch.zeros(1, 1).expand(2**36, 64),
     }
     for key, value in huge.items():
-        torch.save(OrderedDict(state | {key: value}), tmp_path / "huge.pt")
+        torch.save(OrderedDict(as_openais(state) | {key: value}), tmp_path / "huge.pt")
         with at_most(20), pytest.raises(ValueError, match="do not fit together|larger than the file"):
             load_clip(str(tmp_path / "huge.pt"))
 

@@ -136,6 +136,20 @@ def test_a_seed_that_lacks_a_data_set_is_not_in_the_average(put, output, show, c
     assert cells(show("tables", output)[1])[0][1] == ["CoOp", "55.0", "55.0", "55.0", "1"]
 
 
+def test_weights_of_one_name_that_are_not_the_same_have_tables_of_their_own(put, output, show, cells):
+    """A file that was replaced; a run that recorded no digest belongs to neither."""
+    for name, weights, accuracy in (("a", "1" * 64, 50.0), ("b", "2" * 64, 90.0), ("c", None, 70.0)):
+        more = {"backbone_sha256": weights} if weights else {}
+        put("CoOp", "base", 1, accuracy, name=name, backbone="clip.pt", **more)
+        put("CoOp", "new", 1, accuracy, name=name, backbone="clip.pt", **more)
+    put("MaPLe", "base", 1, 60.0, backbone="ViT-B/16", backbone_sha256="3" * 64)
+    put("MaPLe", "base", 2, 60.0, backbone="ViT-B/16")  # an earlier run; one digest is known of that name
+    titles = re.findall("Table 1.*: (.*)", show("tables", output)[1])
+    assert [title.partition(",")[0] for title in titles] == [
+        *("ViT-B/16", "clip.pt [11111111]", "clip.pt [22222222]", "clip.pt [weights not recorded]"),
+    ]
+
+
 def test_shots_and_backbones_have_tables_of_their_own(put, output, show, cells):
     put("ZeroshotCLIP", "base", 1, 50.0)
     put("CoOp", "base", 1, 60.0)

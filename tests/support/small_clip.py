@@ -17,6 +17,11 @@ def clip_state(geometry: str) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in recipe.clip_state_dict(sizes, shapes).items()}
 
 
+def as_openais(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict with what OpenAI's archives hold beside weights, by which the activation is known."""
+    return state | {key: torch.tensor(0) for key in ("input_resolution", "context_length", "vocab_size")}
+
+
 @lru_cache(maxsize=3)
 def clip_model(geometry: str) -> clip.model.CLIP:
     """The recipe's CLIP itself, float32, frozen."""

@@ -18,6 +18,7 @@ import recipe
 import torch
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from PIL import Image
+from small_clip import as_openais
 
 import train
 
@@ -58,7 +59,7 @@ def prepare(folder: Path) -> list[str]:
             pixels = noise.randint(0, 120, (40, 40, 3), dtype=np.uint8)
             pixels[..., k] += 90
             Image.fromarray(pixels).save(data / f"{k}_{n}.png")
-    torch.save(clip_state(), folder / "clip.pt")
+    torch.save(as_openais(clip_state()), folder / "clip.pt")
     (folder / "method.yaml").write_text(
         "INPUT: {SIZE: [32, 32], TRANSFORMS: [random_resized_crop, random_flip, normalize]}\n"
         "DATALOADER: {NUM_WORKERS: 0, TRAIN_X: {BATCH_SIZE: 4}, TEST: {BATCH_SIZE: 4}}\n"

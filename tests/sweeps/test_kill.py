@@ -15,6 +15,7 @@ import small_run
 import torch
 from dassl.utils import load_checkpoint
 from PIL import Image
+from small_clip import as_openais
 
 from sweeps.perform import REPOSITORY
 from sweeps.plan import make_plan
@@ -35,7 +36,7 @@ def spec(tmp_path):
                 pixels = noise.randint(0, 120, (40, 40, 3), dtype=np.uint8)
                 pixels[..., number % 3] += 90
                 Image.fromarray(pixels).save(folder / f"{index}.png")
-    torch.save(small_run.clip_state(), tmp_path / "clip.pt")
+    torch.save(as_openais(small_run.clip_state()), tmp_path / "clip.pt")
     (tmp_path / "noise.yaml").write_text("DATASET: {NAME: ImageFolder}\n")
     (tmp_path / "tiny.yaml").write_text(
         "INPUT: {SIZE: [32, 32], TRANSFORMS: [random_resized_crop, random_flip, normalize]}\n"

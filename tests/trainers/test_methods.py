@@ -4,6 +4,7 @@ import clip.model
 import pytest
 import recipe
 import torch
+from small_clip import as_openais
 from trainer_factory import NAMES, batches, configuration, logits, make
 
 from promptclip.model import Precision
@@ -27,7 +28,8 @@ def resnet(tmp_path_factory):
     """A small ResNet CLIP's weights file."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("resnet") / "rn.pt"
-    torch.save(clip.model.CLIP(64, 32, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2).state_dict(), path)
+    model = clip.model.CLIP(64, 32, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 2)
+    torch.save(as_openais(model.state_dict()), path)
     return str(path)
 
 

@@ -73,7 +73,8 @@ def build_transform(cfg: Any, is_train: bool = True, choices: Sequence[str] | No
 def _test_steps(cfg: Any, choices: Sequence[str]) -> list:
     c, size, mode = cfg.INPUT, tuple(cfg.INPUT.SIZE), INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
     last = [STEPS[name](c, size, mode) for name in ("normalize", "instance_norm") if name in choices]
-    return [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor(), *last]
+    side = size if c.get("RESIZE", "shortest") == "squash" else max(size)  # both sides, or the shorter one
+    return [T.Resize(side, interpolation=mode), T.CenterCrop(size), T.ToTensor(), *last]
 
 
 def _train_steps(cfg: Any, choices: Sequence[str]) -> list:
