@@ -44,10 +44,13 @@ def of_text(
     whole = sum(group.classes * (group.length + layout.prefix) for group in layout.groups)
     own = first_change(changes, lambda one: one.random or one.class_tokens is not None)
     begin = 0 if layout.n_ctx else first_change(changes)
+    put_in = first_change(changes, lambda one: one.tokens is not None)
+    inserted = max((len(one.tokens) for one in changes if one and one.tokens is not None), default=0)
     total = 0
     for number in range(begin, depth):
-        unshared = number >= own
-        tokens, seen = (whole if unshared else shared), width * (whole if layout.rows is None else layout.places)
+        unshared, more = number >= own, inserted * (number >= put_in)
+        tokens = (whole + classes * more) if unshared else shared + more
+        seen = width * ((whole if layout.rows is None else layout.places) + classes * more)
         in_rows = layout.rows is not None
         if number == depth - 1 and not shift:  # the end tokens alone
             total += in_block(tower, classes, (4 if in_rows else 2) * seen + width * tokens)

@@ -89,7 +89,7 @@ def package() -> ModuleType:
     except ImportError as error:
         raise ModuleNotFoundError(
             f"A backbone open_clip:… needs the package open_clip_torch ({error}): "
-            "pip install 'restore-prompts[open_clip]'."
+            "pip install 'restore-prompts[open-clip]'."
         ) from error
     return open_clip
 

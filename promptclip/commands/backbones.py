@@ -49,7 +49,7 @@ def backbones() -> Iterator[str]:
             where = f"not downloaded; clip fetches it at first use to {file}"
         yield _line(name, OPENAIS.get(name, 9), "MIT", where)
     if find_spec("open_clip") is None:
-        yield "open_clip:ARCHITECTURE/TAG       60 others and more: pip install 'restore-prompts[open_clip]' lists them"
+        yield "open_clip:ARCHITECTURE/TAG       60 others and more: pip install 'restore-prompts[open-clip]' lists them"
     else:
         for name, parameters, licence in listed():
             yield _line(name, round(parameters / 1e6), licence, "open_clip fetches it at first use")

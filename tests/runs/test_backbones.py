@@ -81,7 +81,7 @@ def test_a_bare_file_is_refused_before_data_is_read(perform, backbone, tmp_path)
 @pytest.mark.parametrize("name", ["open_clip:ViT-B-16-SigLIP/webli", "open_clip:ViT-B16/openai", "hf:/nowhere/at/all"])
 def test_names_that_cannot_be_are_one_sentence(perform, name):
     printed = perform(code=2, using=name)
-    assert printed.count("error: ") == 1 and "Traceback" not in printed and name.partition("/")[0] in printed
+    assert printed.count("error: ") == 1 and "Traceback" not in printed and name.partition(":")[0] in printed
 
 
 def test_list_of_backbones(capfd):

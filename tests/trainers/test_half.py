@@ -22,5 +22,6 @@ def test_trains_near_single_precision(entry, precision, weights, tmp_path, anywh
     if "Gradients overflowed" in capsys.readouterr().out:  # steps were left out
         assert entry[2].get("SHIFT_NORM") == "fro" and found[1].isfinite().all()
         return
-    scale = 0.05 if entry[1] in FITTED or precision == "bf16" else 0.02
+    # bfloat16 has 8 bits, and processors with arithmetic of its own round otherwise than those that compute in single
+    scale = 0.08 if precision == "bf16" else 0.05 if entry[1] in FITTED else 0.02
     assert (found[0] - found[1]).abs().max() < scale * found[0].abs().max() + scale

@@ -22,6 +22,17 @@ def backbone(tmp_path_factory):
     return lambda geometry: f"open_clip:{folder}"
 
 
+@pytest.mark.parametrize("precision", ["fp16", "amp", "bf16"])
+def test_trains_in_half_precision(precision, backbone, tmp_path, anywhere):
+    found = []
+    for name in ("fp32", precision):
+        entry = ("MaPLe", "MaPLe", {"PREC": name})
+        trainer = build(entry, backbone, tmp_path / name, epochs=2)
+        trainer.train()
+        found.append(logits(trainer, data()[1]).float())
+    assert (found[0] - found[1]).abs().max() < 0.05 * found[0].abs().max() + 0.05
+
+
 @pytest.mark.parametrize("entry", [pytest.param(entry, id=entry[0]) for entry in ENTRIES])
 def test_trains_and_is_exact(entry, backbone, tmp_path):
     trainer = build(entry, backbone, tmp_path, epochs=2)
