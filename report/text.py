@@ -127,6 +127,7 @@ def remarks(table: Table, style: Style) -> list[str]:
         sentences.append("Nothing is published of these methods on these data sets with this backbone and these shots.")
     if any("(" in row.seeds and "/" in row.seeds for block in table.blocks for row in block.rows):
         sentences.append("(1/11): has runs on both halves of 1 of the 11 data sets, so there is no average.")
+    sentences += backbones(table)
     if any(run.from_log for cell in table.cells for run in cell.scores.runs):
         sentences.append("Rows from logs rest on accuracies with one decimal.")
     return sentences
@@ -141,6 +142,13 @@ def inferences(table: Table) -> list[str]:
                 where = {"all": shown(run.dataset), "joint": "all classes"}.get(run.part, run.part)
                 used.setdefault(row.method.label, {})[f"{run.inference} ({where})"] = None
     return [f"Inference of {label}: {'; '.join(told)}." for label, told in used.items()]
+
+
+def backbones(table: Table) -> list[str]:
+    """The weights behind a table, where the records say them."""
+    runs = [run for cell in table.cells for run in cell.scores.runs if run.backbone_sha256]
+    said = dict.fromkeys((run.backbone, run.backbone_sha256[:16]) for run in runs)
+    return [f"Backbone {name}: weights of SHA-256 {digest}…" for name, digest in said]
 
 
 def caption(table: Table) -> str:

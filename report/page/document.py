@@ -210,6 +210,7 @@ def facts(run: RunRecord) -> list[str]:
     found += [f"{run.epoch} epochs"] if run.epoch is not None else []
     found += [f"commit {commit[:10]}{'-dirty' * commit.endswith('-dirty')}"] if commit else []
     found += [f"{seconds:.0f} s"] if seconds is not None else []
+    found += [f"backbone: {run.raw['backbone_source']}"] if isinstance(run.raw.get("backbone_source"), str) else []
     found += [f"inference: {run.inference}"] if run.inference else []
     found += [f"chosen on {run.selected_on}"] if run.selected_on else []
     return found + ([device] if device else [])
