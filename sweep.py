@@ -37,6 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slurm", action="append", default=[], metavar="KEY=VALUE", help="for sbatch, as submitit names it: time=60"
     )
+    parser.add_argument(
+        "--fresh-processes",
+        action="store_true",
+        help="local: an interpreter of its own for each run, which costs seconds",
+    )
     parser.add_argument("--python", default=sys.executable, help="interpreter of the runs (the one of this program)")
     return parser
 

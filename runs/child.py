@@ -13,9 +13,8 @@ def tied_to_parent(command: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def main() -> None:
-    """Ask the kernel for the signal, then become the command."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+def end_with_parent(parent: int) -> None:
+    """Have the kernel send SIGTERM to this process when the process `parent` dies, whose child it is."""
     if sys.platform == "linux":
         import ctypes
         import signal
@@ -24,6 +23,12 @@ def main() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(75)  # it died before the kernel was asked
+
+
+def main() -> None:
+    """Ask the kernel for the signal, then become the command."""
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    end_with_parent(parent)
     try:
         os.execvp(command[0], command)
     except OSError as error:

@@ -27,6 +27,9 @@ UNAVAILABLE = re.compile(
     r"(\S+) does not have a deterministic implementation|([\w ]+) defaults to a non-deterministic algorithm"
 )
 
+SHARED_BYTES = "RUN_SHARED_BYTES"
+"""Environment variable: resident bytes of the server that forked this process which are not counted as its own."""
+
 
 STRICTNESS = ("strict", "warn")
 
@@ -131,9 +134,14 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def peak_memory(cuda: bool) -> dict[str, int | None]:
-    """The most memory this process held so far: resident on the host, allocated by torch on the device."""
+    """The most memory this process held so far: resident on the host, allocated by torch on the device.
+
+    A forked run is not charged with what it shares of its server's libraries; who forked it says in the environment
+    how much that is (`SHARED_BYTES`), so that runs compare.
+    """
     host = None
     if resource:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         host = most if sys.platform == "darwin" else most * 1024  # KiB but for macOS
+        host += int(os.environ.get(SHARED_BYTES, 0))
     return {"peak_memory_bytes": host, "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None}

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 
 from promptclip.common.console import steady_streams
+from promptclip.common.machine import cores
 from promptclip.common.names import require
 from runs import protocols
 from runs.child import tied_to_parent
@@ -150,11 +151,10 @@ class Script:
         source = replace(setting, dataset=self.environment.get("SOURCE", protocols.default_source(setting.dataset)))
         self.evaluate(protocols.TEST_TARGET, setting, source.directory(protocols.TRAIN_SOURCE))
 
-    def zero_shot_base2new(self, dataset: str = "emojinet", *options: str, quiet: bool = False) -> None:
+    def zero_shot_base2new(self, dataset: str = "emojinet", *options: str) -> None:
         """[DATASET] [KEY VALUE ...]: evaluate on either half of the classes what learns nothing."""
         for step in (protocols.ZERO_SHOT_BASE, protocols.ZERO_SHOT_NEW):
-            title = f"test  {self.trainer}, {step.subset} classes" if quiet else ""
-            self.evaluate(step, self.setting(dataset, "1", *options), title=title)
+            self.evaluate(step, self.setting(dataset, "1", *options))
 
     def zero_shot_joint(self, dataset: str = "emojinet", *options: str) -> None:
         """[DATASET] [KEY VALUE ...]: evaluate on base and new classes together what learns nothing."""
@@ -195,20 +195,26 @@ class Script:
                     self.python_runs("parse_test_res.py", runs, *flags)
 
     def demonstration(self) -> None:
-        """The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table."""
+        """The method against zero-shot CLIP on the embedded benchmark: seeds 1 to 3, one table.
+
+        sweep.py does the three seeds at once where there is more than one core.
+        """
         print(f"{self.trainer} on EmojiNet: train on its base classes, test on base and on new ones.")
         print("Finished runs are kept: interrupt it when you like, the same command resumes.\n")
-        for seed in ("1", "2", "3"):
-            setting = self.setting("emojinet", seed)
-            who = f"{self.trainer}, seed {seed}{f', {setting.epochs} epochs' if setting.epochs else ''}"
-            self.train(TRAIN_BASE, setting, f"train {who}: base")
-            self.evaluate(TEST_NEW, setting, setting.directory(TRAIN_BASE), f"test  {who}: new")
-        self.trainer = "ZeroshotCLIP"
-        self.environment.pop("EPOCHS", None)
-        self.zero_shot_base2new(quiet=True)
-        tree = f"{self.output}/base2new"
-        self.python_runs("-m", "report", "tables", tree, "--table", "1", "--dataset", "EmojiNet")
-        print(f"\nLogs: {tree}/*/emojinet/*/*/*/seed*/log.txt")
+        if "LOADEP" in self.environment:
+            raise ValueError("LOADEP is for base2new_test.sh; the demonstration evaluates the last epoch")
+        setting = self.setting("emojinet")
+        rows: list[dict[str, object]] = [{"trainer": "ZeroshotCLIP", "label": "zero-shot CLIP"}]
+        if self.trainer != "ZeroshotCLIP":
+            rows.append({"trainer": self.trainer, "configs": Path(setting.config_file).stem, "shots": setting.shots})
+            rows[-1] |= {"epochs": setting.epochs} if setting.epochs else {}
+        words = ["--python", self.python, "--output", self.output, "--jobs", str(min(3, 2 * cores() - 1))]
+        words += [f"name=demonstration-{self.trainer}", "datasets=emojinet", "seeds=[1,2,3]", "tag="]
+        words += [f"rows={json.dumps(rows)}"]
+        if frequency := self.number("CHECKPOINT_FREQ"):
+            words += [f"TRAIN.CHECKPOINT_FREQ={frequency}"]
+        self.python_runs("sweep.py", "base2new", *words)
+        print(f"\nLogs: {self.output}/base2new/*/emojinet/*/*/*/seed*/log.txt")
 
     # ---- what they share ----
 

@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 
-from sweeps.perform import REPOSITORY
+from sweeps.processes import REPOSITORY
 
 
 def report_command(name: str, output: str) -> list[str]:

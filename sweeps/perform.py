@@ -6,7 +6,6 @@ Imports nothing heavy: a Slurm job starts here.
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import deque
@@ -15,11 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runs.child import tied_to_parent
 from runs.command_line import RESUMABLE
 from runs.protocols import is_embedded, keep_last_checkpoint
+from sweeps.processes import Process, Processes
 
-REPOSITORY = Path(__file__).parents[1]
 REFUSED = 2  # train.py's code for a command that has to be put right
 IN_USE = " is in use by "  # in its sentence, if another process is at work in the directory
 SHOWN_LINES = 8  # of a broken run's output
@@ -68,15 +66,15 @@ class Runner:
     """Does runs, each in a process of its own; one object for all threads.
 
     Args:
-        python: command of their interpreter.
+        processes: starts them.
         retries: how often a broken run is tried again.
         resume: whether a run that somebody else stopped (code 75: it has saved) is resumed at once.
     """
 
-    def __init__(self, python: Sequence[str], retries: int, resume: bool = True):
-        self.python, self.retries, self.resume = python, retries, resume
+    def __init__(self, processes: Processes, retries: int, resume: bool = True):
+        self.processes, self.retries, self.resume = processes, retries, resume
         self.stopping = threading.Event()
-        self._running: set[subprocess.Popen] = set()
+        self._running: set[Process] = set()
         self._guard = threading.Lock()
 
     def perform(self, run: PlannedRun, environment: Mapping[str, str], log: Path) -> Outcome:
@@ -86,7 +84,7 @@ class Runner:
         """
         began, broken = time.monotonic(), 0
         while True:
-            code = self._process([*self.python, *run.argv], environment, log)
+            code = self._process(run.argv, environment, log)
             seconds = time.monotonic() - began
             if code == 0 and read_record(run).get("complete") is True:
                 if run.trains and not run.keeps_all:
@@ -104,33 +102,26 @@ class Runner:
                     return Outcome("broken", seconds, (*lines, ending(code, broken)))
             self.stopping.wait(1)
 
-    def _process(self, command: list[str], environment: Mapping[str, str], log: Path) -> int | None:
-        """The exit code of a command; None if none may be started any more.
+    def _process(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> int | None:
+        """The exit code of train.py; None if none may be started any more.
 
         The process leads a group of its own, so that Ctrl-C in the terminal reaches it through `stop` alone, once; and
         it ends with this one.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        if self.stopping.is_set():
+            return None
+        process = self.processes.start(argv, environment, log)
+        with self._guard:
+            self._running.add(process)
+            if self.stopping.is_set():  # the signal came while it was started
+                process.terminate()
+        try:
+            return process.wait()
+        finally:
             with self._guard:
-                if self.stopping.is_set():
-                    return None
-                process = subprocess.Popen(
-                    tied_to_parent(command),
-                    cwd=REPOSITORY,
-                    env=dict(environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-                self._running.add(process)
-            try:
-                return process.wait()
-            finally:
-                with self._guard:
-                    self._running.discard(process)
-                kill_group(process.pid)
+                self._running.discard(process)
+            kill_group(process.pid)
 
     def stop(self, at_once: bool = False) -> None:
         """Start nothing more, and have all save and end, or kill them."""
@@ -139,7 +130,7 @@ class Runner:
             for process in self._running:
                 if at_once:
                     kill_group(process.pid)
-                elif process.poll() is None:
+                else:
                     process.terminate()
 
 

@@ -23,7 +23,8 @@ from runs.protocols import (
     is_embedded,
 )
 from sweeps.checks import configure, learns, sort_options
-from sweeps.perform import REPOSITORY, PlannedRun
+from sweeps.perform import PlannedRun
+from sweeps.processes import REPOSITORY
 from sweeps.spec import SpecRow
 
 KEEP = "TRAIN.CHECKPOINT_FREQ"

@@ -18,8 +18,9 @@ from runs.protocols import is_embedded
 from sweeps.checks import finished, input_problems
 from sweeps.ending import table
 from sweeps.local import Local, gpus
-from sweeps.perform import REPOSITORY, Runner
+from sweeps.perform import Runner
 from sweeps.plan import make_plan
+from sweeps.processes import REPOSITORY, Fresh, Kept
 from sweeps.progress import Progress
 from sweeps.spec import find_spec, read_spec, rows_of
 from sweeps.view import make_view, summary
@@ -76,7 +77,10 @@ class Session:
         if slurm:
             self.launcher = self.slurm_launcher()
         else:
-            runner = Runner((self.python,), self.args.retries)
+            own = shutil.which(self.python) == sys.executable  # else it is another that would have to be forked
+            forks = own and not devices and hasattr(os, "fork") and not self.args.fresh_processes
+            self.processes = Kept() if forks else Fresh((self.python,))
+            runner = Runner(self.processes, self.args.retries)
             self.launcher = Local(self.plan, runner, self.folder, jobs, devices, self.progress)
         if shutil.which(self.python) is None:
             return [f"there is no interpreter {self.python!r}; --python names that of the runs."]
@@ -103,6 +107,8 @@ class Session:
             self.launcher.run(view.refresh)
         finally:
             view.close()
+            if self.args.launcher != "slurm":
+                self.processes.close()
             for folder in (self.folder / "logs", self.folder):
                 with suppress(OSError):  # something is in it
                     folder.rmdir()

@@ -75,35 +75,43 @@ def read_spec(path: Path, changes: list[str] = ()) -> dict[str, Any]:
     """What the file says, with keys in their plural form and `KEY=VALUE` changes applied, as plain data.
 
     `name` is the file's unless it has one. A change of an upper-case key (`OPTIM.LR=0.001`) goes to `set`; one of a key
-    of the specification replaces it; both in all rows. Raises ValueError in one sentence if it cannot be understood.
+    of the specification replaces it; both in all rows. `rows=[{trainer: CoOp}]` puts others in their place, which later
+    changes change. Raises ValueError in one sentence if it cannot be understood.
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold keys such as `trainers: [CoOp]` and `datasets: [emojinet]`.")
     name = content.pop("name", path.stem if path.parent.name != "demo" else f"demo_{path.stem}")
-    rows = content.pop("rows", [{}])
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"rows in {path} must be a list of rows, such as `- {{label: CoOp, trainer: CoOp}}`.")
+    given = content.pop("rows", [{}])
     top = checked(content, f"in the specification {name}", also=("name", "rows"))
-    rows = [checked(row, f"in row {number} of {name}") for number, row in enumerate(rows, 1)]
+    rows = checked_rows(given, f"in {path}", f"of {name}")
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise ValueError(f"{change!r} is not KEY=VALUE, such as seeds=1,2 or OPTIM.LR=0.001.")
         if key == "name":
             name = text
+        elif key == "rows":
+            rows = checked_rows(read_value(text), "on the command line", "on the command line")
         elif "." in key or key.isupper():
             top["set"] = top.get("set", {}) | {key: read_value(text)}
             for row in rows:
                 row.get("set", {}).pop(key, None)
         else:
-            changed = checked({key: read_value(text)}, f"in {change!r}", also=("name",))
+            changed = checked({key: read_value(text)}, f"in {change!r}", also=("name", "rows"))
             top |= changed
             for row in rows:
                 row.pop(*changed, None)
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
         raise ValueError(f"The name of the sweep is {name!r}; it must be one word that can name a file.")
     return {"name": name, **top, "rows": rows}
+
+
+def checked_rows(rows: Any, where: str, whose: str) -> list[dict[str, Any]]:
+    """Rows as `checked`. Raises ValueError."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"rows {where} must be a list of rows, such as `- {{label: CoOp, trainer: CoOp}}`.")
+    return [checked(row, f"in row {number} {whose}") for number, row in enumerate(rows, 1)]
 
 
 def read_value(text: str) -> Any:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps.perform import Outcome, PlannedRun, Runner, environment_of
+from sweeps.processes import Fresh
 
 TICK_SECONDS = 0.2
 IN_USE_SECONDS = 10.0  # between two looks at a directory that is in use
@@ -30,7 +31,7 @@ class Task:
 
     def __call__(self) -> None:
         """Do the run. Raises RuntimeError if it broke, so that Slurm does not start what needs it."""
-        self._runner = Runner((*IGNORING_WARNINGS, *self.python), self.retries, resume=False)
+        self._runner = Runner(Fresh((*IGNORING_WARNINGS, *self.python)), self.retries, resume=False)
         signal.signal(signal.SIGTERM, self._terminate)
         while (outcome := self._perform()).kind == "busy":
             time.sleep(IN_USE_SECONDS)

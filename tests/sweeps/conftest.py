@@ -12,8 +12,8 @@ import pytest
 
 import sweep
 from runs.record import begin_record, identify, write_config, write_record
-from sweeps.perform import REPOSITORY
 from sweeps.plan import make_plan
+from sweeps.processes import REPOSITORY
 from sweeps.spec import read_spec, rows_of
 
 # Notes its output directory, looks up in BEHAVE (pattern, what, how often) what to do, and else leaves what the run

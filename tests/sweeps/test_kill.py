@@ -17,8 +17,8 @@ from dassl.utils import load_checkpoint
 from PIL import Image
 from small_clip import as_openais
 
-from sweeps.perform import REPOSITORY
 from sweeps.plan import make_plan
+from sweeps.processes import REPOSITORY
 from sweeps.spec import read_spec, rows_of
 
 CLASSES = ("red noise", "green noise", "blue noise", "grey noise")

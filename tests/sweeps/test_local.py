@@ -16,7 +16,7 @@ import sweep
 from promptclip.common.files import Lock
 from sweeps import local
 from sweeps.local import file_name, gpus, visible_devices
-from sweeps.perform import REPOSITORY
+from sweeps.processes import REPOSITORY
 
 TREE = "base2new/{}/emojinet/shots_16/{}/emojiclip/seed{}"
 SMALL = "{trainers: [CoOp, VPT], dataset: emojinet, seed: 1, name: small}"

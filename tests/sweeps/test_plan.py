@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.perform import REPOSITORY
 from sweeps.plan import make_plan
+from sweeps.processes import REPOSITORY
 from sweeps.spec import SPECS, read_spec, rows_of
 
 
