@@ -7,9 +7,6 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-
 CONFIG = {  # heads of 32 and perceptrons of three widths, as no CLIP of OpenAI's has
     "embed_dim": 64,
     "vision_cfg": {"image_size": 64, "patch_size": 16, "width": 96, "head_width": 32, "layers": 6, "mlp_ratio": 3.0},
@@ -23,7 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="made if it is not there")
     folder = parser.parse_args(argv).folder
-    import open_clip  # only now: it takes seconds
+    import open_clip  # only now: they take seconds
+    import torch
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

@@ -16,8 +16,8 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-import datasets
 import trainers  # noqa: F401  registers the methods
+from datasets.registered import extend_cfg
 from promptclip.backbone import SCHEMES, backbone_names, find_source
 from promptclip.common.names import flatten, nearest, unknown
 from promptclip.common.yaml_file import read_yaml
@@ -36,7 +36,7 @@ PATHS = (
 def default_config() -> CfgNode:
     """Dassl's defaults, plus what the data sets, the runs and all registered trainers add to them."""
     cfg = get_cfg_default()
-    datasets.extend_cfg(cfg)
+    extend_cfg(cfg)
     cfg.INPUT.RESIZE = "shortest"  # of test images: the shorter side to INPUT.SIZE and a square cut out, or "squash"
     cfg.MODEL.BACKBONE.ACTIVATION = ""  # quickgelu or gelu, of a NAME that is a file of weights, which does not say it
     # What the record holds besides the result (docs/records.md); none of it changes a result

@@ -12,8 +12,6 @@ from typing import Any
 
 from promptclip.common.console import steady_streams
 from promptclip.common.names import flatten, require
-from runs.history import read_history
-from runs.record import is_number, read_record
 
 PROJECT = "restore"
 """W&B's project, unless WANDB_PROJECT names one."""
@@ -23,12 +21,16 @@ KEPT_WHOLE = ("command", "versions", "classnames", "config", "checkpoint")
 
 def numbers(record: dict[str, Any]) -> dict[str, float]:
     """The results of a record that are numbers, those inside `joint` under dotted names."""
+    from runs.record import is_number  # only now: with torch it takes seconds
+
     flat = flatten({key: value for key, value in record.items() if key not in KEPT_WHOLE})
     return {key: value for key, value in flat.items() if is_number(value)}
 
 
 def epochs(history: list[dict[str, Any]]) -> list[dict[str, float]]:
     """The numbers of each epoch: losses, what else the method shows, accuracy, learning rate, mean feature shift."""
+    from runs.record import is_number
+
     rows = []
     for entry in history:
         found = {"epoch": entry["epoch"], "lr": entry.get("lr"), "train/accuracy": entry.get("accuracy")}
@@ -47,6 +49,9 @@ def log_run(directory: Path) -> str:
         FileNotFoundError: there is no record. ValueError: it is damaged, or of an unfinished run.
         ModuleNotFoundError: W&B is not installed.
     """
+    from runs.history import read_history
+    from runs.record import read_record
+
     record = read_record(directory)
     if record is None:
         raise FileNotFoundError(f"There is no metrics.json in {directory}; name the output directory of a run.")

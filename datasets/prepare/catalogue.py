@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 import datasets
 from datasets.base import SplitDataset
+from datasets.registered import extend_cfg
 from promptclip.common.names import unknown
 from promptclip.common.yaml_file import read_yaml
 
@@ -45,7 +46,7 @@ def opened(cls: type[SplitDataset], root: str) -> SplitDataset:
     Raises FileNotFoundError with the expected layout.
     """
     cfg = get_cfg_default()
-    datasets.extend_cfg(cfg)
+    extend_cfg(cfg)
     embedded = cls.embedded and not (root and folder_of(cls, root).is_dir())
     cfg.DATASET.ROOT = "" if embedded else root
     dataset = cls.__new__(cls)

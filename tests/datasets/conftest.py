@@ -11,7 +11,7 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from mutations import at_most
 
-import datasets
+from datasets.registered import extend_cfg
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def load():
 
     def build(name, root="", shots=2, seed=1, subset="all", **keys):
         cfg = get_cfg_default()
-        datasets.extend_cfg(cfg)
+        extend_cfg(cfg)
         cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = name, str(root), shots, seed
         cfg.DATASET.SUBSAMPLE_CLASSES = subset
         cfg.DATASET.merge_from_list([value for pair in keys.items() for value in pair])

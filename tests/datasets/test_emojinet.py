@@ -10,13 +10,14 @@ from dassl.utils import set_random_seed
 from PIL import Image
 
 import datasets
+from datasets.registered import extend_cfg
 
 EMBEDDED = Path(datasets.__file__).parent / "embedded"
 
 
 def build(name, subset="all", shots=-1, seed=1):
     cfg = get_cfg_default()
-    datasets.extend_cfg(cfg)
+    extend_cfg(cfg)
     cfg.merge_from_list(["DATASET.NAME", name, "DATASET.NUM_SHOTS", shots, "SEED", seed])
     cfg.DATASET.SUBSAMPLE_CLASSES = subset
     set_random_seed(seed)

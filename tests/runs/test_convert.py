@@ -12,7 +12,8 @@ from dassl.engine import TRAINER_REGISTRY
 from trainer_factory import batches, configuration, logits, make
 
 from promptclip.published_names import reference_name, rename
-from runs.convert import COUNTERPARTS, REFERENCES, convert, main
+from runs.conversion import COUNTERPARTS, REFERENCES, convert
+from runs.convert import main
 from runs.record import write_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
