@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 AUTO_ON_OFF = ("auto", "on", "off")
-SHARE = 0.8  # of the free memory that may be taken before "auto" does something about it
+SHARE = 0.7  # of the free memory that may be kept before "auto" does something about it: a peak is up to 1.35 of that
 GIVEN_UP = 4  # how many times less is kept, at least, of blocks that are computed again
 
 

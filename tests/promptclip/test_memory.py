@@ -57,17 +57,17 @@ def test_the_estimate_is_near_what_is_kept(tower, layout, shift):
 @pytest.mark.parametrize(
     ("checkpointing", "graph", "needed", "tested", "free", "expected"),
     [
-        ("auto", "off", 79, 50, 100, (False, False)),
-        ("auto", "off", 81, 50, 100, (True, False)),
+        ("auto", "off", 69, 50, 100, (False, False)),
+        ("auto", "off", 71, 50, 100, (True, False)),
         ("auto", "off", 10**15, 50, None, (False, False)),
         ("on", "off", 1, 50, 100, (True, False)),
         ("off", "off", 99, 50, 100, (False, False)),
-        ("auto", "auto", 60, 20, 100, (False, True)),
-        ("auto", "auto", 60, 21, 100, (True, True)),  # what is given up for a graph costs less than launches do
-        ("auto", "auto", 60, 70, 100, (False, False)),  # an evaluation would not fit beside a graph
+        ("auto", "auto", 50, 20, 100, (False, True)),
+        ("auto", "auto", 50, 21, 100, (True, True)),  # what is given up for a graph costs less than launches do
+        ("auto", "auto", 50, 70, 100, (False, False)),  # an evaluation would not fit beside a graph
         ("auto", "auto", 90, 70, 100, (True, False)),
-        ("off", "auto", 60, 21, 100, (False, False)),
-        ("off", "on", 60, 21, 100, (False, True)),
+        ("off", "auto", 50, 21, 100, (False, False)),
+        ("off", "on", 50, 21, 100, (False, True)),
         ("auto", "auto", 10**15, 50, None, (False, True)),
     ],
 )
