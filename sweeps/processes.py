@@ -59,16 +59,7 @@ class Fresh:
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen:
         """See `Processes`; the calling thread must live for as long as the run does."""
-        with log.open("wb") as output:
-            return subprocess.Popen(
-                tied_to_parent([*self.python, *argv]),
-                cwd=REPOSITORY,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return started([*self.python, *argv], environment, log)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -137,17 +128,8 @@ class Kept:
 
     def _new_server(self, environment: Mapping[str, str], threads: str) -> tuple[subprocess.Popen, str]:
         address = os.path.join(self._folder.name, f"{time.monotonic_ns()}")
-        command = tied_to_parent([sys.executable, "-m", "sweeps.fork_server", address])
-        with open(f"{address}.log", "wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=REPOSITORY,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "sweeps.fork_server", address]
+        process = started(command, environment, Path(f"{address}.log"))
         self._servers[threads] = process, address
         return self._servers[threads]
 
@@ -159,6 +141,20 @@ class Kept:
                 process.wait()
             self._servers.clear()
         self._folder.cleanup()
+
+
+def started(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen:
+    """A command in the repository, with a group of its own, that prints into `log` and ends with this process."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            tied_to_parent(command),
+            cwd=REPOSITORY,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def connected(address: str, process: subprocess.Popen) -> socket.socket:
