@@ -133,15 +133,29 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def peak_resident() -> int | None:
+    """Bytes that were resident at most; None where the system does not tell.
+
+    Linux's `ru_maxrss` is that of whoever started this process, if that was larger: so /proc is asked first.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii", errors="replace").splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    if resource is None:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # KiB but for macOS
+
+
 def peak_memory(cuda: bool) -> dict[str, int | None]:
     """The most memory this process held so far: resident on the host, allocated by torch on the device.
 
     A forked run is not charged with what it shares of its server's libraries; who forked it says in the environment
     how much that is (`SHARED_BYTES`), so that runs compare.
     """
-    host = None
-    if resource:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        host = most if sys.platform == "darwin" else most * 1024  # KiB but for macOS
+    host = peak_resident()
+    if host is not None:
         host += int(os.environ.get(SHARED_BYTES, 0))
     return {"peak_memory_bytes": host, "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None}
