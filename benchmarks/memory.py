@@ -87,15 +87,15 @@ def step(method: str, path: str, count: int, device: str, checkpointing: str, mo
     if path == "fast" and count > 10:  # libraries take their own memory at the first call; a small step makes them
         warm = build(method, path, names[:4], model, device, options=options)
         warm.forward_backward({"img": small["img"], "label": small["label"] % 4})
-    before = _now(device)
+    before = held_bytes(device)
     trainer.forward_backward(data)
-    peak = _peak(device) - before
+    peak = peak_bytes(device) - before
     images = data["img"].to(device)
     saved = saved_bytes(lambda: trainer.learner(trainer.clip, trainer.classes, images), trainer.clip.model)
     return {"peak": peak, "saved": saved}
 
 
-def _now(device: str) -> int:
+def held_bytes(device: str) -> int:
     """Bytes held now; the high-water mark starts anew."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
@@ -104,7 +104,7 @@ def _now(device: str) -> int:
     return _status("VmRSS")
 
 
-def _peak(device: str) -> int:
+def peak_bytes(device: str) -> int:
     return torch.cuda.max_memory_allocated() if device != "cpu" else _status("VmHWM")
 
 

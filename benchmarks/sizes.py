@@ -14,11 +14,11 @@ import torch
 from clip.model import CLIP
 
 from benchmarks.measure import extrapolate, flops, saved_bytes, seconds
-from benchmarks.memory import _now, _peak
+from benchmarks.memory import held_bytes, peak_bytes
 from benchmarks.options import machine, table, use_device
 from benchmarks.setting import METHODS, ROOT, batch, build, class_names
 from promptclip.geometry import assemble
-from promptclip.open_clip_source import _described, package
+from promptclip.open_clip_source import describe, package
 
 ARCHITECTURES = ("ViT-B-16-quickgelu", "ViT-L-14-quickgelu", "ViT-L-14-336-quickgelu", "ViT-H-14")
 BATCH = 4
@@ -81,7 +81,7 @@ def random_weights(architecture: str) -> CLIP:
         }
     torch.manual_seed(0)
     state = {name: torch.empty(shape).normal_(std=0.02) for name, shape in shapes.items()}
-    geometry = _described(config, {}, lambda: ROOT, architecture).geometry
+    geometry = describe(config, {}, lambda: ROOT, architecture).geometry
     return assemble(state, geometry, architecture).eval().requires_grad_(False)
 
 
@@ -95,12 +95,12 @@ def step(architecture: str, method: str, count: int, device: str, count_flops: b
     foretold = trainer.needed_bytes(BATCH)
     small = build(method, "fast", names[:4], model, device, options=OPTIONS)  # libraries take their memory at first
     small.forward_backward({"img": data["img"][:1], "label": data["label"][:1] % 4})
-    before = _now(device)
+    before = held_bytes(device)
     if count_flops:
         found["GFLOP fast"] = round(flops(lambda: trainer.forward_backward(data)) / 1e9)
     else:  # which torch does not do of ProGrad's two gradients of one graph
         trainer.forward_backward(data)
-    found["peak"] = round((_peak(device) - before) / 2**20)
+    found["peak"] = round((peak_bytes(device) - before) / 2**20)
     clock = "cpu" if device == "cpu" else "wall"
     began = seconds(clock, device)
     trainer.forward_backward(data)

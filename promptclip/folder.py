@@ -5,7 +5,6 @@ sizes that the settings name are taken up only once the file's header has them t
 """
 
 import json
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -185,13 +184,14 @@ def _description(config: dict[str, Any], path: Path) -> Description:
     size, interpolation = _entry(prepared, "size", int, path), _entry(prepared, "interpolation", str, path)
     prepared, backbone = {"resize": "shortest"} | prepared, {"activation": "quickgelu"} | backbone  # of earlier folders
     resize = _entry(prepared, "resize", str, path)
-    numbers = all(isinstance(one, int | float) and math.isfinite(one) for one in mean + std)
-    if not (numbers and len(mean) == len(std) == 3 and min(std) > 0 and 0 < size <= 10_000):
-        raise ValueError(f"{path} names a preprocessing that cannot be: {prepared!r:.200}.")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"{path} names the interpolation {interpolation!r:.40}, none of {', '.join(INTERPOLATIONS)}.")
     if resize not in RESIZES:
         raise ValueError(f"{path} names the resizing {resize!r:.40}, none of {', '.join(RESIZES)}.")
+    try:
+        preprocessing = Preprocessing(size, interpolation, mean, std, resize)
+    except ValueError as error:
+        raise ValueError(f"{path} names a preprocessing that cannot be: {error}.") from error
     classes, trained_on = (tuple(_names(config, name, path)) for name in ("classes", "trained_on"))
     if not classes:
         raise ValueError(f"{path} names no classes; a classifier has at least one.")
@@ -199,7 +199,7 @@ def _description(config: dict[str, Any], path: Path) -> Description:
         method=_entry(config, "method", str, path),
         backbone=_entry(backbone, "name", str, path),
         sha256=_entry(backbone, "sha256", str, path),
-        preprocessing=Preprocessing(size, interpolation, mean, std, resize),
+        preprocessing=preprocessing,
         classes=classes,
         trained_on=trained_on,
         new_classes=_entry(new_classes, "reason", str, path),

@@ -33,6 +33,9 @@ class Geometry:
         text_heads, vision_heads: of attention; None: one for 64 of the width, as in OpenAI's.
         text_eps, vision_eps: of the layer norms.
         ln_pre: whether the vision transformer has a norm before its first block.
+
+    Raises:
+        ValueError: heads or eps that no tower can have.
     """
 
     activation: str = "quickgelu"
@@ -41,6 +44,14 @@ class Geometry:
     text_eps: float = EPS
     vision_eps: float = EPS
     ln_pre: bool = True
+
+    def __post_init__(self) -> None:
+        for heads in (self.text_heads, self.vision_heads):
+            if heads is not None and (type(heads) is not int or heads < 1):
+                raise ValueError(f"a tower with {heads!r:.40} heads")
+        for eps in (self.text_eps, self.vision_eps):
+            if not isinstance(eps, int | float) or not 0 < eps < 1:
+                raise ValueError(f"norms with eps {eps!r:.40}")
 
 
 def assemble(state: dict[str, Tensor], geometry: Geometry, source: str) -> CLIP:
@@ -63,7 +74,7 @@ def assemble(state: dict[str, Tensor], geometry: Geometry, source: str) -> CLIP:
     try:
         # sizes that do not fit are found before anything is allocated, and no initial values are drawn
         with torch.device("meta"):
-            model = _empty(state, geometry).float()
+            model = empty(state, geometry).float()
         # copied, so that nothing hangs on the file, which may be mapped into memory
         kinds = {key: torch.float32 if value.is_floating_point() else value.dtype for key, value in state.items()}
         values = {key: value.to(kinds[key], copy=True).contiguous() for key, value in state.items()}
@@ -83,7 +94,7 @@ def missing(state: dict[str, Tensor]) -> list[str] | str:
     return lacks or ("" if any(key.startswith("visual.") for key in state) else "the visual tower")
 
 
-def _empty(state: dict[str, Tensor], geometry: Geometry) -> CLIP:
+def empty(state: dict[str, Tensor], geometry: Geometry) -> CLIP:
     """The CLIP that `state` fits into."""
     width, embed_dim = state["text_projection"].shape
     context_length, vocabulary = state["positional_embedding"].shape[0], state["token_embedding.weight"].shape[0]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from promptclip.geometry import EPS, Geometry, assemble
 from promptclip.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
-from promptclip.source import Source, check_activation
+from promptclip.source import Source, check_activation, described_by
 from promptclip.weights_file import read_state
 
 CONFIG, IMAGES, WEIGHTS = "config.json", "preprocessor_config.json", ("model.safetensors", "pytorch_model.bin")
@@ -63,11 +63,10 @@ def find(name: str, activation: str = "") -> Source:
     if config is None:
         raise ValueError(f"{folder} is no folder of a CLIP: it has no {CONFIG}.")
     images = _json(folder / IMAGES) if local else _json(_fetch(name, (IMAGES,), optional=True))
-    geometry = _geometry(config, f"hf:{name}")
+    with described_by(f"hf:{name}"):
+        geometry, made = _geometry(config, f"hf:{name}"), _preprocessing(config, images or {}, f"hf:{name}")
     check_activation(activation, geometry.activation, f"hf:{name}")
-    return Source(
-        partial(read, name, geometry), _preprocessing(config, images or {}, f"hf:{name}"), f"Hugging Face's {name}"
-    )
+    return Source(partial(read, name, geometry), made, f"Hugging Face's {name}")
 
 
 def read(name: str, geometry: Geometry) -> CLIP:

@@ -19,7 +19,7 @@ from torch import Tensor
 from promptclip.common.names import unknown
 from promptclip.geometry import EPS, Geometry, assemble
 from promptclip.preprocessing import CLIP_MEAN, CLIP_STD, INTERPOLATIONS, RESIZES, Preprocessing
-from promptclip.source import Source, check_activation
+from promptclip.source import Source, check_activation, described_by
 from promptclip.weights_file import read_state
 
 CONFIG = "open_clip_config.json"
@@ -103,10 +103,11 @@ def find(name: str, activation: str = "") -> Source:
         ConnectionError: the configuration of a hub's model cannot be fetched.
     """
     folder = Path(name).expanduser()
-    if name.startswith(HUB) or folder.is_dir():
-        described = _of_folder(folder) if folder.is_dir() else _of_hub(name)
-    else:
-        described = _of_architecture(name)
+    with described_by(f"open_clip:{name}"):
+        if folder.is_dir():
+            described = _of_folder(folder)
+        else:
+            described = _of_hub(name) if name.startswith(HUB) else _of_architecture(name)
     check_activation(activation, described.geometry.activation, f"open_clip:{name}")
     return Source(partial(read, described), described.preprocessing, described.origin)
 
@@ -155,11 +156,11 @@ def _of_architecture(name: str) -> Described:
         # the weights decide: OpenAI's are listed under architectures with GELU, too
         config = dict(config, quick_gelu=bool(tag.get("quick_gelu", False)))
         fetch = partial(_fetched, f"open_clip:{name}", partial(open_clip.download_pretrained, tag))
-        return _described(config, tag, fetch, f"open_clip's {architecture}, weights {weights}")
+        return describe(config, tag, fetch, f"open_clip's {architecture}, weights {weights}")
     path = Path(weights).expanduser()
     if not path.is_file():
         raise ValueError(unknown(f"weights of open_clip's {architecture}, nor file,", weights, tags))
-    return _described(config, {}, lambda: path, f"open_clip's {architecture}, weights of {path}")
+    return describe(config, {}, lambda: path, f"open_clip's {architecture}, weights of {path}")
 
 
 def _of_folder(folder: Path) -> Described:
@@ -182,7 +183,7 @@ def _of_config(config: dict[str, Any], name: str, weights: Callable[[], Path]) -
     architecture = config["model_cfg"]
     if reason := why_not("", architecture):
         raise ValueError(f"open_clip:{name} cannot be prompted: {reason}.")
-    return _described(architecture, config.get("preprocess_cfg", {}), weights, f"open_clip's model {name}")
+    return describe(architecture, config.get("preprocess_cfg", {}), weights, f"open_clip's model {name}")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def _fetched(name: str, fetch: Callable[[], Any]) -> Path:
         ) from error
 
 
-def _described(
+def describe(
     config: Mapping[str, Any], images: Mapping[str, Any], weights: Callable[[], Path], origin: str
 ) -> Described:
     vision, text = config["vision_cfg"], config["text_cfg"]

@@ -1,5 +1,6 @@
 """From an image to what CLIP's vision tower takes: resized, cropped, normalised, as Dassl does it for a test."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,9 @@ class Preprocessing:
         mean, std: of the three channels, for pixels from 0 to 1.
         resize: one of RESIZES. "shortest": the shorter side is brought to `size`, and the square cut out of the middle;
             "squash": both sides are brought to it (DFN5B's CLIPs).
+
+    Raises:
+        ValueError: numbers that no images can be prepared by.
     """
 
     size: int
@@ -31,6 +35,13 @@ class Preprocessing:
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     resize: str = "shortest"
+
+    def __post_init__(self) -> None:
+        numbers = all(isinstance(one, int | float) and math.isfinite(one) for one in (*self.mean, *self.std))
+        if not (numbers and len(self.mean) == len(self.std) == 3 and min(self.std) > 0):
+            raise ValueError(f"images cannot be normalised by mean {self.mean!r:.80} and deviation {self.std!r:.80}")
+        if type(self.size) is not int or not 0 < self.size <= 10_000:
+            raise ValueError(f"images cannot have {self.size!r:.40} pixels")
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(3, size, size) of an RGB image."""

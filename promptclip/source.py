@@ -1,6 +1,7 @@
 """Where a CLIP comes from, and what is known of it before its weights are there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from clip.model import CLIP
@@ -21,6 +22,17 @@ class Source:
     read: Callable[[], CLIP]
     preprocessing: Preprocessing | None = None
     origin: str = ""
+
+
+@contextmanager
+def described_by(name: str) -> Iterator[None]:
+    """What goes wrong with the configuration of the CLIP called `name`, which may be anybody's file, as ValueError."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError):
+        raise  # sentences
+    except Exception as error:  # values of other types make who reads them stumble in many ways
+        raise ValueError(f"{name} has a damaged configuration ({type(error).__name__}: {error!s:.200}).") from error
 
 
 def check_activation(given: str, known: str, name: str) -> None:

@@ -184,11 +184,13 @@ def read_line(connection: socket.socket) -> bytes:
 
 
 def is_there(pid: int) -> bool:
-    """Whether there is a process of that number."""
+    """Whether a process of that number runs; one that has ended and that nobody asks after (in a container whose first
+    process does not) does not."""
     try:
         os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except OSError:  # another user's, or a system without /proc
         return True
-    return True
+    return state[:1] != ["Z"]

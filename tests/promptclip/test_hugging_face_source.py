@@ -90,6 +90,9 @@ def test_earlier_files_and_other_images(folder, tmp_path):
         ({"model_type": "siglip"}, "it is a 'siglip', and only CLIP"),
         ({"text_config": {"hidden_act": "gelu_new"}}, "activation of its towers is gelu_new and quick_gelu"),
         ({"text_config": {"vocab_size": 250_002}}, "another tokenizer"),
+        ({"text_config": [1]}, "damaged configuration"),
+        ({"text_config": {"num_attention_heads": "8"}}, "a tower with '8' heads"),
+        ({"vision_config": {"image_size": "large"}}, "images cannot have 'large' pixels"),
     ],
 )
 def test_what_cannot_be_prompted(change, sentence, tmp_path):

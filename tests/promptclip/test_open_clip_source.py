@@ -12,8 +12,8 @@ from open_clip_models import TEXTS, as_folder, random_model, shrunk
 
 from promptclip import PromptedCLIP, load_clip
 from promptclip.backbone import Backbone, find_source, load_backbone, weights_digest, weights_sha256
-from promptclip.geometry import Geometry, _empty
-from promptclip.open_clip_source import _described, listed, parameters, refused, why_not
+from promptclip.geometry import Geometry, empty
+from promptclip.open_clip_source import describe, listed, parameters, refused, why_not
 
 open_clip = pytest.importorskip("open_clip")
 FAMILIES = [  # of the issue: LAION's and DataComp's; DFN's and MetaCLIP's; others
@@ -92,11 +92,11 @@ def test_every_supported_architecture_fits_key_by_key():
     assert set(FAMILIES) <= set(names) and len(names) > 40
     for name in names:
         config = open_clip.get_model_config(name)
-        geometry: Geometry = _described(config, {}, lambda: None, name).geometry
+        geometry: Geometry = describe(config, {}, lambda: None, name).geometry
         with torch.device("meta"):
             state = open_clip.CLIP(**json.loads(json.dumps(config))).state_dict()
             scales = {key for key in state if key.endswith("gamma")}  # LayerScale is multiplied in
-            ours = _empty(state, geometry).state_dict()
+            ours = empty(state, geometry).state_dict()
         assert {key: value.shape for key, value in state.items() if key not in scales} == {
             key: value.shape for key, value in ours.items()
         }, name
@@ -259,6 +259,33 @@ def test_folders_that_are_none(tmp_path):
         load_clip(f"open_clip:{tmp_path}")
     (tmp_path / "weights.pt").unlink()
     with pytest.raises(ValueError, match="holds no weights beside"):
+        find_source(f"open_clip:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "model_cfg",
+    [
+        {"vision_cfg": {"head_width": 0}},
+        {"vision_cfg": {"width": "wide"}},
+        {"vision_cfg": {"norm_kwargs": {"eps": "small"}}},
+        {"text_cfg": {"heads": 0}},
+        {"text_cfg": {"heads": [8]}},
+        {"vision_cfg": {"image_size": "large"}},
+    ],
+)
+def test_values_of_a_configuration_that_cannot_be(model_cfg, tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config_of("ViT-B-32", **model_cfg)}))
+    with pytest.raises(ValueError):
+        find_source(f"open_clip:{tmp_path}")
+
+
+@pytest.mark.parametrize("images", [{"std": [0, 1, 1]}, {"mean": [0.5]}, {"std": ["a", 1, 1]}, {"mean": 3}])
+def test_images_that_cannot_be_prepared(images, tmp_path):
+    config = config_of("ViT-B-32")
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": images}))
+    with pytest.raises(ValueError):
         find_source(f"open_clip:{tmp_path}")
 
 
